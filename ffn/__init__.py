@@ -1,0 +1,1 @@
+"""Flood-filling networks: the network, its weights, seeds, movement and the flooding of one subvolume."""

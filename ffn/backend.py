@@ -1,0 +1,172 @@
+"""Where Keras meets its backend: the only module that knows TensorFlow from JAX.
+
+`KERAS_BACKEND` decides (TensorFlow unless set). TensorFlow runs networks as graphs *without* XLA, which on a
+CPU is about ten times slower than oneDNN's convolutions; JAX always goes through XLA and is meant
+for accelerators. Nothing global is set in either.
+
+Arrays are (n, z, y, x) float32: the normalised image and logits going in, updated logits coming out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from configs.errors import ConfigError
+from ffn.network import COMPUTE_DTYPES
+
+if TYPE_CHECKING:
+    import keras
+
+_BFLOAT16_CPU_FLAGS = {"avx512_bf16", "amx_bf16"}
+
+
+class Prediction:
+    """Logits that the device may still be computing; `result` waits for them."""
+
+    def __init__(self, logits: Any, count: int) -> None:
+        self._logits = logits
+        self._count = count
+
+    def result(self) -> np.ndarray:
+        """Updated logits, float32 (n, z, y, x), without the padding of the batch."""
+        return np.asarray(self._logits)[: self._count]
+
+
+class Predictor:
+    """A network compiled for inference with the weights it had when this was made.
+
+    Later changes to the model's weights do not show: they are constants of the compiled graph, which
+    spares casting them to the compute type at every call.
+    """
+
+    def __init__(self, forward: Callable[[Any, Any], Any], *, pads_batches: bool) -> None:
+        self._forward = forward
+        self._pads_batches = pads_batches
+
+    def submit(self, image: np.ndarray, logits: np.ndarray) -> Prediction:
+        """Starts one batch; on an accelerator this returns before the logits are there.
+
+        Args:
+            image: normalised image, float32 (n, z, y, x).
+            logits: current logits, float32 (n, z, y, x), no NaN.
+        """
+        count = len(image)
+        if self._pads_batches:
+            padding = _next_power_of_two(count) - count
+            image, logits = _pad_batch(image, padding), _pad_batch(logits, padding)
+        return Prediction(self._forward(image, logits), count)
+
+    def predict(self, image: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        """Updated logits, float32 (n, z, y, x), for image and logits as in `submit`."""
+        return self.submit(image, logits).result()
+
+    __call__ = predict
+
+
+def make_predictor(model: keras.Model) -> Predictor:
+    """Compiles a model of `ffn.network.build_network` for inference on the backend in use.
+
+    Raises:
+        ConfigError: a Keras backend that this system has no engine for.
+    """
+    engine = _engine({"tensorflow": _tensorflow_predictor, "jax": _jax_predictor})
+    return engine(model)
+
+
+def backend_name() -> str:
+    """'tensorflow' or 'jax': the Keras backend in use."""
+    import keras
+
+    return keras.backend.backend()
+
+
+def resolve_compute_dtype(requested: str) -> str:
+    """'float32' or 'bfloat16' for a setting that may also be 'auto' (bfloat16 where the hardware has it).
+
+    Raises:
+        ConfigError: anything else.
+    """
+    if requested == "auto":
+        return "bfloat16" if supports_bfloat16() else "float32"
+    if requested not in COMPUTE_DTYPES:
+        raise ConfigError(f"compute type {requested!r} is not one of auto, {', '.join(COMPUTE_DTYPES)}")
+    return requested
+
+
+def supports_bfloat16() -> bool:
+    """Whether bfloat16 is computed in hardware here: an accelerator, or a CPU with AVX512-BF16 or AMX."""
+    return _has_accelerator() or bool(_BFLOAT16_CPU_FLAGS & _cpu_flags())
+
+
+def _has_accelerator() -> bool:
+    return _engine({"tensorflow": _tensorflow_has_accelerator, "jax": _jax_has_accelerator})()
+
+
+def _engine(choices: dict[str, Callable[..., Any]]) -> Callable[..., Any]:
+    name = backend_name()
+    if name not in choices:
+        raise ConfigError(f"Keras backend {name!r} has no engine here; set KERAS_BACKEND to {' or '.join(choices)}")
+    return choices[name]
+
+
+def _tensorflow_predictor(model: keras.Model) -> Predictor:
+    import tensorflow as tf
+
+    weights = [np.array(variable) for variable in model.trainable_variables]
+    fields = tf.TensorSpec([None, *model.input_shape[1:4]], tf.float32)
+
+    @tf.function(input_signature=[fields, fields], jit_compile=False)
+    def forward(image: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        constants = [tf.constant(weight) for weight in weights]
+        updated, _ = model.stateless_call(constants, [], tf.stack([image, logits], axis=-1), training=False)
+        return updated[..., 0]
+
+    return Predictor(forward.get_concrete_function(), pads_batches=False)
+
+
+def _jax_predictor(model: keras.Model) -> Predictor:
+    import jax
+    import jax.numpy as jnp
+
+    weights = [jnp.asarray(variable) for variable in model.trainable_variables]
+
+    @jax.jit
+    def forward(image: jax.Array, logits: jax.Array) -> jax.Array:
+        updated, _ = model.stateless_call(weights, [], jnp.stack([image, logits], axis=-1), training=False)
+        return updated[..., 0]
+
+    # Every batch size is a compilation of its own, hence few sizes.
+    return Predictor(forward, pads_batches=True)
+
+
+def _tensorflow_has_accelerator() -> bool:
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def _jax_has_accelerator() -> bool:
+    import jax
+
+    return jax.default_backend() != "cpu"
+
+
+def _cpu_flags() -> set[str]:
+    """The processor's features as Linux names them; empty elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()
+    return next((set(line.split(":", 1)[1].split()) for line in lines if line.startswith("flags")), set())
+
+
+def _next_power_of_two(number: int) -> int:
+    return 1 << (number - 1).bit_length()
+
+
+def _pad_batch(array: np.ndarray, count: int) -> np.ndarray:
+    return np.concatenate([array, np.zeros((count, *array.shape[1:]), array.dtype)]) if count else array
