@@ -109,7 +109,8 @@ def _has_accelerator() -> bool:
 def _engine(choices: dict[str, Callable[..., Any]]) -> Callable[..., Any]:
     name = backend_name()
     if name not in choices:
-        raise ConfigError(f"Keras backend {name!r} has no engine here; set KERAS_BACKEND to {' or '.join(choices)}")
+        known = " or ".join(choices)
+        raise ConfigError(f"Keras backend {name!r} has no engine here; set KERAS_BACKEND to {known}")
     return choices[name]
 
 
