@@ -1,0 +1,32 @@
+"""Where voxels and skeletons come from and go to: boxes, volumes of every format, skeletons, phantoms."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from volumes.box import Box
+    from volumes.errors import VolumeError
+    from volumes.skeletons import Skeleton, read_swc, write_swc
+
+__all__ = ["Box", "Skeleton", "VolumeError", "read_swc", "write_swc"]
+
+# A name's module is loaded when the name is first used: `import volumes` stays as light as its docstring.
+_HOMES = {
+    "Box": "box",
+    "Skeleton": "skeletons",
+    "VolumeError": "errors",
+    "read_swc": "skeletons",
+    "write_swc": "skeletons",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'volumes' has no attribute '{name}'")
+    return getattr(import_module(f"volumes.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
