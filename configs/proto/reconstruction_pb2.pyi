@@ -1,0 +1,354 @@
+from configs.proto import google_ffn_pb2 as _google_ffn_pb2
+from configs.proto import rules_pb2 as _rules_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ComputeDtype(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    AUTO: _ClassVar[ComputeDtype]
+    FLOAT32: _ClassVar[ComputeDtype]
+    BFLOAT16: _ClassVar[ComputeDtype]
+
+class SeedOrder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FORWARD: _ClassVar[SeedOrder]
+    REVERSED: _ClassVar[SeedOrder]
+
+class EdgeContext(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    NONE: _ClassVar[EdgeContext]
+    MIRROR: _ClassVar[EdgeContext]
+
+class UnsegmentedVoxels(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ONE_OBJECT: _ClassVar[UnsegmentedVoxels]
+    LEFT_OUT: _ClassVar[UnsegmentedVoxels]
+AUTO: ComputeDtype
+FLOAT32: ComputeDtype
+BFLOAT16: ComputeDtype
+FORWARD: SeedOrder
+REVERSED: SeedOrder
+NONE: EdgeContext
+MIRROR: EdgeContext
+ONE_OBJECT: UnsegmentedVoxels
+LEFT_OUT: UnsegmentedVoxels
+
+class Zyx(_message.Message):
+    __slots__ = ("z", "y", "x")
+    Z_FIELD_NUMBER: _ClassVar[int]
+    Y_FIELD_NUMBER: _ClassVar[int]
+    X_FIELD_NUMBER: _ClassVar[int]
+    z: int
+    y: int
+    x: int
+    def __init__(self, z: _Optional[int] = ..., y: _Optional[int] = ..., x: _Optional[int] = ...) -> None: ...
+
+class VoxelSizeNm(_message.Message):
+    __slots__ = ("z", "y", "x")
+    Z_FIELD_NUMBER: _ClassVar[int]
+    Y_FIELD_NUMBER: _ClassVar[int]
+    X_FIELD_NUMBER: _ClassVar[int]
+    z: float
+    y: float
+    x: float
+    def __init__(self, z: _Optional[float] = ..., y: _Optional[float] = ..., x: _Optional[float] = ...) -> None: ...
+
+class BoxZyx(_message.Message):
+    __slots__ = ("start", "shape")
+    START_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    start: Zyx
+    shape: Zyx
+    def __init__(self, start: _Optional[_Union[Zyx, _Mapping]] = ..., shape: _Optional[_Union[Zyx, _Mapping]] = ...) -> None: ...
+
+class ReconstructionConfig(_message.Message):
+    __slots__ = ("name", "output_dir", "raw", "phantom", "network", "inference", "outputs", "evaluation", "training", "run")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_DIR_FIELD_NUMBER: _ClassVar[int]
+    RAW_FIELD_NUMBER: _ClassVar[int]
+    PHANTOM_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
+    INFERENCE_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    EVALUATION_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    output_dir: str
+    raw: VolumeSource
+    phantom: Phantom
+    network: Network
+    inference: Inference
+    outputs: Outputs
+    evaluation: Evaluation
+    training: Training
+    run: Run
+    def __init__(self, name: _Optional[str] = ..., output_dir: _Optional[str] = ..., raw: _Optional[_Union[VolumeSource, _Mapping]] = ..., phantom: _Optional[_Union[Phantom, _Mapping]] = ..., network: _Optional[_Union[Network, _Mapping]] = ..., inference: _Optional[_Union[Inference, _Mapping]] = ..., outputs: _Optional[_Union[Outputs, _Mapping]] = ..., evaluation: _Optional[_Union[Evaluation, _Mapping]] = ..., training: _Optional[_Union[Training, _Mapping]] = ..., run: _Optional[_Union[Run, _Mapping]] = ...) -> None: ...
+
+class VolumeSource(_message.Message):
+    __slots__ = ("spec", "voxel_size_nm")
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    VOXEL_SIZE_NM_FIELD_NUMBER: _ClassVar[int]
+    spec: str
+    voxel_size_nm: VoxelSizeNm
+    def __init__(self, spec: _Optional[str] = ..., voxel_size_nm: _Optional[_Union[VoxelSizeNm, _Mapping]] = ...) -> None: ...
+
+class Phantom(_message.Message):
+    __slots__ = ("shape", "voxel_size_nm", "seed", "overrides")
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    VOXEL_SIZE_NM_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    OVERRIDES_FIELD_NUMBER: _ClassVar[int]
+    shape: Zyx
+    voxel_size_nm: VoxelSizeNm
+    seed: int
+    overrides: str
+    def __init__(self, shape: _Optional[_Union[Zyx, _Mapping]] = ..., voxel_size_nm: _Optional[_Union[VoxelSizeNm, _Mapping]] = ..., seed: _Optional[int] = ..., overrides: _Optional[str] = ...) -> None: ...
+
+class Network(_message.Message):
+    __slots__ = ("weights", "checkpoint", "image_mean", "image_stddev")
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_MEAN_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_STDDEV_FIELD_NUMBER: _ClassVar[int]
+    weights: str
+    checkpoint: ImportedCheckpoint
+    image_mean: float
+    image_stddev: float
+    def __init__(self, weights: _Optional[str] = ..., checkpoint: _Optional[_Union[ImportedCheckpoint, _Mapping]] = ..., image_mean: _Optional[float] = ..., image_stddev: _Optional[float] = ...) -> None: ...
+
+class ImportedCheckpoint(_message.Message):
+    __slots__ = ("model_checkpoint_path", "model_name", "model_args", "image_mean", "image_stddev", "init_activation", "pad_value", "move_threshold", "segment_threshold", "voxel_size_nm", "licence")
+    MODEL_CHECKPOINT_PATH_FIELD_NUMBER: _ClassVar[int]
+    MODEL_NAME_FIELD_NUMBER: _ClassVar[int]
+    MODEL_ARGS_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_MEAN_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_STDDEV_FIELD_NUMBER: _ClassVar[int]
+    INIT_ACTIVATION_FIELD_NUMBER: _ClassVar[int]
+    PAD_VALUE_FIELD_NUMBER: _ClassVar[int]
+    MOVE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    VOXEL_SIZE_NM_FIELD_NUMBER: _ClassVar[int]
+    LICENCE_FIELD_NUMBER: _ClassVar[int]
+    model_checkpoint_path: str
+    model_name: str
+    model_args: str
+    image_mean: float
+    image_stddev: float
+    init_activation: float
+    pad_value: float
+    move_threshold: float
+    segment_threshold: float
+    voxel_size_nm: VoxelSizeNm
+    licence: str
+    def __init__(self, model_checkpoint_path: _Optional[str] = ..., model_name: _Optional[str] = ..., model_args: _Optional[str] = ..., image_mean: _Optional[float] = ..., image_stddev: _Optional[float] = ..., init_activation: _Optional[float] = ..., pad_value: _Optional[float] = ..., move_threshold: _Optional[float] = ..., segment_threshold: _Optional[float] = ..., voxel_size_nm: _Optional[_Union[VoxelSizeNm, _Mapping]] = ..., licence: _Optional[str] = ...) -> None: ...
+
+class Inference(_message.Message):
+    __slots__ = ("passes", "box", "bounding_box", "options", "compute_dtype", "batch_size", "edge_context")
+    PASSES_FIELD_NUMBER: _ClassVar[int]
+    BOX_FIELD_NUMBER: _ClassVar[int]
+    BOUNDING_BOX_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    COMPUTE_DTYPE_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    EDGE_CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    passes: _containers.RepeatedCompositeFieldContainer[Pass]
+    box: BoxZyx
+    bounding_box: _google_ffn_pb2.BoundingBox
+    options: FloodOptions
+    compute_dtype: ComputeDtype
+    batch_size: int
+    edge_context: EdgeContext
+    def __init__(self, passes: _Optional[_Iterable[_Union[Pass, _Mapping]]] = ..., box: _Optional[_Union[BoxZyx, _Mapping]] = ..., bounding_box: _Optional[_Union[_google_ffn_pb2.BoundingBox, _Mapping]] = ..., options: _Optional[_Union[FloodOptions, _Mapping]] = ..., compute_dtype: _Optional[_Union[ComputeDtype, str]] = ..., batch_size: _Optional[int] = ..., edge_context: _Optional[_Union[EdgeContext, str]] = ...) -> None: ...
+
+class Pass(_message.Message):
+    __slots__ = ("name", "seed_policy", "seed_policy_args", "seed_order", "voxel_size_nm")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SEED_POLICY_FIELD_NUMBER: _ClassVar[int]
+    SEED_POLICY_ARGS_FIELD_NUMBER: _ClassVar[int]
+    SEED_ORDER_FIELD_NUMBER: _ClassVar[int]
+    VOXEL_SIZE_NM_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    seed_policy: str
+    seed_policy_args: str
+    seed_order: SeedOrder
+    voxel_size_nm: VoxelSizeNm
+    def __init__(self, name: _Optional[str] = ..., seed_policy: _Optional[str] = ..., seed_policy_args: _Optional[str] = ..., seed_order: _Optional[_Union[SeedOrder, str]] = ..., voxel_size_nm: _Optional[_Union[VoxelSizeNm, _Mapping]] = ...) -> None: ...
+
+class FloodOptions(_message.Message):
+    __slots__ = ("init_activation", "pad_value", "move_threshold", "segment_threshold", "min_segment_size", "min_boundary_dist", "disco_seed_threshold")
+    INIT_ACTIVATION_FIELD_NUMBER: _ClassVar[int]
+    PAD_VALUE_FIELD_NUMBER: _ClassVar[int]
+    MOVE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    MIN_SEGMENT_SIZE_FIELD_NUMBER: _ClassVar[int]
+    MIN_BOUNDARY_DIST_FIELD_NUMBER: _ClassVar[int]
+    DISCO_SEED_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    init_activation: float
+    pad_value: float
+    move_threshold: float
+    segment_threshold: float
+    min_segment_size: int
+    min_boundary_dist: Zyx
+    disco_seed_threshold: float
+    def __init__(self, init_activation: _Optional[float] = ..., pad_value: _Optional[float] = ..., move_threshold: _Optional[float] = ..., segment_threshold: _Optional[float] = ..., min_segment_size: _Optional[int] = ..., min_boundary_dist: _Optional[_Union[Zyx, _Mapping]] = ..., disco_seed_threshold: _Optional[float] = ...) -> None: ...
+
+class Outputs(_message.Message):
+    __slots__ = ("precomputed", "npz", "hdf5", "png")
+    PRECOMPUTED_FIELD_NUMBER: _ClassVar[int]
+    NPZ_FIELD_NUMBER: _ClassVar[int]
+    HDF5_FIELD_NUMBER: _ClassVar[int]
+    PNG_FIELD_NUMBER: _ClassVar[int]
+    precomputed: bool
+    npz: bool
+    hdf5: bool
+    png: bool
+    def __init__(self, precomputed: bool = ..., npz: bool = ..., hdf5: bool = ..., png: bool = ...) -> None: ...
+
+class Evaluation(_message.Message):
+    __slots__ = ("labels", "background")
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    BACKGROUND_FIELD_NUMBER: _ClassVar[int]
+    labels: VolumeSource
+    background: UnsegmentedVoxels
+    def __init__(self, labels: _Optional[_Union[VolumeSource, _Mapping]] = ..., background: _Optional[_Union[UnsegmentedVoxels, str]] = ...) -> None: ...
+
+class Training(_message.Message):
+    __slots__ = ("architecture", "volumes", "phantoms", "image_mean", "image_stddev", "init_activation", "pad_value", "move_threshold", "segment_threshold", "object_target", "background_target", "fov_moves", "partition_thresholds", "min_object_voxels", "batch_size", "optimizer", "total_fovs", "ema_decay", "compute_dtype", "seed", "checkpoint_minutes", "checkpoint_steps", "output_weights", "licence", "description", "augmentation", "report_seconds")
+    ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
+    VOLUMES_FIELD_NUMBER: _ClassVar[int]
+    PHANTOMS_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_MEAN_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_STDDEV_FIELD_NUMBER: _ClassVar[int]
+    INIT_ACTIVATION_FIELD_NUMBER: _ClassVar[int]
+    PAD_VALUE_FIELD_NUMBER: _ClassVar[int]
+    MOVE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_TARGET_FIELD_NUMBER: _ClassVar[int]
+    BACKGROUND_TARGET_FIELD_NUMBER: _ClassVar[int]
+    FOV_MOVES_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_THRESHOLDS_FIELD_NUMBER: _ClassVar[int]
+    MIN_OBJECT_VOXELS_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    OPTIMIZER_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FOVS_FIELD_NUMBER: _ClassVar[int]
+    EMA_DECAY_FIELD_NUMBER: _ClassVar[int]
+    COMPUTE_DTYPE_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_MINUTES_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_STEPS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    LICENCE_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    AUGMENTATION_FIELD_NUMBER: _ClassVar[int]
+    REPORT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    architecture: Architecture
+    volumes: _containers.RepeatedCompositeFieldContainer[TrainingVolume]
+    phantoms: _containers.RepeatedCompositeFieldContainer[TrainingPhantoms]
+    image_mean: float
+    image_stddev: float
+    init_activation: float
+    pad_value: float
+    move_threshold: float
+    segment_threshold: float
+    object_target: float
+    background_target: float
+    fov_moves: Zyx
+    partition_thresholds: _containers.RepeatedScalarFieldContainer[float]
+    min_object_voxels: int
+    batch_size: int
+    optimizer: Optimizer
+    total_fovs: int
+    ema_decay: float
+    compute_dtype: ComputeDtype
+    seed: int
+    checkpoint_minutes: float
+    checkpoint_steps: int
+    output_weights: str
+    licence: str
+    description: str
+    augmentation: Augmentation
+    report_seconds: float
+    def __init__(self, architecture: _Optional[_Union[Architecture, _Mapping]] = ..., volumes: _Optional[_Iterable[_Union[TrainingVolume, _Mapping]]] = ..., phantoms: _Optional[_Iterable[_Union[TrainingPhantoms, _Mapping]]] = ..., image_mean: _Optional[float] = ..., image_stddev: _Optional[float] = ..., init_activation: _Optional[float] = ..., pad_value: _Optional[float] = ..., move_threshold: _Optional[float] = ..., segment_threshold: _Optional[float] = ..., object_target: _Optional[float] = ..., background_target: _Optional[float] = ..., fov_moves: _Optional[_Union[Zyx, _Mapping]] = ..., partition_thresholds: _Optional[_Iterable[float]] = ..., min_object_voxels: _Optional[int] = ..., batch_size: _Optional[int] = ..., optimizer: _Optional[_Union[Optimizer, _Mapping]] = ..., total_fovs: _Optional[int] = ..., ema_decay: _Optional[float] = ..., compute_dtype: _Optional[_Union[ComputeDtype, str]] = ..., seed: _Optional[int] = ..., checkpoint_minutes: _Optional[float] = ..., checkpoint_steps: _Optional[int] = ..., output_weights: _Optional[str] = ..., licence: _Optional[str] = ..., description: _Optional[str] = ..., augmentation: _Optional[_Union[Augmentation, _Mapping]] = ..., report_seconds: _Optional[float] = ...) -> None: ...
+
+class Architecture(_message.Message):
+    __slots__ = ("name", "depth", "features", "fov", "deltas")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DEPTH_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    FOV_FIELD_NUMBER: _ClassVar[int]
+    DELTAS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    depth: int
+    features: int
+    fov: Zyx
+    deltas: Zyx
+    def __init__(self, name: _Optional[str] = ..., depth: _Optional[int] = ..., features: _Optional[int] = ..., fov: _Optional[_Union[Zyx, _Mapping]] = ..., deltas: _Optional[_Union[Zyx, _Mapping]] = ...) -> None: ...
+
+class TrainingVolume(_message.Message):
+    __slots__ = ("raw", "labels", "box", "weight")
+    RAW_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    BOX_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    raw: VolumeSource
+    labels: VolumeSource
+    box: BoxZyx
+    weight: float
+    def __init__(self, raw: _Optional[_Union[VolumeSource, _Mapping]] = ..., labels: _Optional[_Union[VolumeSource, _Mapping]] = ..., box: _Optional[_Union[BoxZyx, _Mapping]] = ..., weight: _Optional[float] = ...) -> None: ...
+
+class TrainingPhantoms(_message.Message):
+    __slots__ = ("seeds", "shape", "voxel_size_nm", "weight", "overrides")
+    SEEDS_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    VOXEL_SIZE_NM_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    OVERRIDES_FIELD_NUMBER: _ClassVar[int]
+    seeds: _containers.RepeatedScalarFieldContainer[int]
+    shape: Zyx
+    voxel_size_nm: VoxelSizeNm
+    weight: float
+    overrides: str
+    def __init__(self, seeds: _Optional[_Iterable[int]] = ..., shape: _Optional[_Union[Zyx, _Mapping]] = ..., voxel_size_nm: _Optional[_Union[VoxelSizeNm, _Mapping]] = ..., weight: _Optional[float] = ..., overrides: _Optional[str] = ...) -> None: ...
+
+class Optimizer(_message.Message):
+    __slots__ = ("learning_rate", "warmup_fovs", "final_rate_fraction", "gradient_clip", "beta_1", "beta_2")
+    LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
+    WARMUP_FOVS_FIELD_NUMBER: _ClassVar[int]
+    FINAL_RATE_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    GRADIENT_CLIP_FIELD_NUMBER: _ClassVar[int]
+    BETA_1_FIELD_NUMBER: _ClassVar[int]
+    BETA_2_FIELD_NUMBER: _ClassVar[int]
+    learning_rate: float
+    warmup_fovs: int
+    final_rate_fraction: float
+    gradient_clip: float
+    beta_1: float
+    beta_2: float
+    def __init__(self, learning_rate: _Optional[float] = ..., warmup_fovs: _Optional[int] = ..., final_rate_fraction: _Optional[float] = ..., gradient_clip: _Optional[float] = ..., beta_1: _Optional[float] = ..., beta_2: _Optional[float] = ...) -> None: ...
+
+class Augmentation(_message.Message):
+    __slots__ = ("reflect", "permute_axes", "contrast", "brightness", "noise_stddev")
+    REFLECT_FIELD_NUMBER: _ClassVar[int]
+    PERMUTE_AXES_FIELD_NUMBER: _ClassVar[int]
+    CONTRAST_FIELD_NUMBER: _ClassVar[int]
+    BRIGHTNESS_FIELD_NUMBER: _ClassVar[int]
+    NOISE_STDDEV_FIELD_NUMBER: _ClassVar[int]
+    reflect: bool
+    permute_axes: bool
+    contrast: float
+    brightness: float
+    noise_stddev: float
+    def __init__(self, reflect: bool = ..., permute_axes: bool = ..., contrast: _Optional[float] = ..., brightness: _Optional[float] = ..., noise_stddev: _Optional[float] = ...) -> None: ...
+
+class Run(_message.Message):
+    __slots__ = ("progress",)
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    progress: bool
+    def __init__(self, progress: bool = ...) -> None: ...
