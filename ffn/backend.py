@@ -171,3 +171,94 @@ def _next_power_of_two(number: int) -> int:
 
 def _pad_batch(array: np.ndarray, count: int) -> np.ndarray:
     return np.concatenate([array, np.zeros((count, *array.shape[1:]), array.dtype)]) if count else array
+
+
+class Trainable:
+    """A model with its optimiser, one compiled optimisation step at a time.
+
+    The loss is the mean sigmoid cross-entropy of the updated logits against soft targets.
+    """
+
+    def __init__(self, model: keras.Model, optimizer: keras.Optimizer) -> None:
+        self._model, self._optimizer = model, optimizer
+        optimizer.build(model.trainable_variables)
+        self._step = _engine({"tensorflow": _tensorflow_step, "jax": _jax_step})(model, optimizer)
+
+    def step(
+        self, image: np.ndarray, logits: np.ndarray, target: np.ndarray, learning_rate: float
+    ) -> tuple[np.ndarray, float]:
+        """One optimisation step.
+
+        Args:
+            image: normalised image, float32 (n, z, y, x).
+            logits: current logits, like image.
+            target: wanted probabilities, like image.
+            learning_rate: of this step.
+
+        Returns:
+            The updated logits from before the step (float32, like image) and the loss.
+        """
+        self._optimizer.learning_rate = learning_rate
+        updated, loss = self._step(image, logits, target)
+        return np.asarray(updated), float(loss)
+
+    def weights(self) -> list[np.ndarray]:
+        """The model's variables now, in the order of `model.trainable_variables`."""
+        return [np.array(variable) for variable in self._model.trainable_variables]
+
+    def state(self) -> list[np.ndarray]:
+        """All variables of model and optimiser, for `restore`."""
+        return [np.array(variable) for variable in self._variables()]
+
+    def restore(self, state: list[np.ndarray]) -> None:
+        """Inverse of `state`."""
+        for variable, value in zip(self._variables(), state, strict=True):
+            variable.assign(value)
+
+    def _variables(self) -> list[Any]:
+        return [*self._model.trainable_variables, *self._optimizer.variables]
+
+
+def _cross_entropy(target: Any, updated: Any) -> Any:
+    import keras
+
+    return keras.ops.mean(keras.ops.binary_crossentropy(target, updated, from_logits=True))
+
+
+def _tensorflow_step(model: keras.Model, optimizer: keras.Optimizer) -> Callable[..., Any]:
+    import tensorflow as tf
+
+    @tf.function(jit_compile=False)
+    def step(image: tf.Tensor, logits: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            updated = model(tf.stack([image, logits], axis=-1), training=True)[..., 0]
+            loss = _cross_entropy(target, updated)
+        variables = model.trainable_variables
+        optimizer.apply(tape.gradient(loss, variables), variables)
+        return updated, loss
+
+    return lambda *arrays: step(*(tf.convert_to_tensor(array) for array in arrays))
+
+
+def _jax_step(model: keras.Model, optimizer: keras.Optimizer) -> Callable[..., Any]:
+    import jax
+    import jax.numpy as jnp
+
+    def forward(weights: list, image: jax.Array, logits: jax.Array, target: jax.Array) -> tuple:
+        updated, _ = model.stateless_call(weights, [], jnp.stack([image, logits], axis=-1), training=True)
+        return _cross_entropy(target, updated[..., 0]), updated[..., 0]
+
+    @jax.jit
+    def step(weights: list, slots: list, image: jax.Array, logits: jax.Array, target: jax.Array) -> tuple:
+        (loss, updated), gradients = jax.value_and_grad(forward, has_aux=True)(weights, image, logits, target)
+        weights, slots = optimizer.stateless_apply(slots, gradients, weights)
+        return updated, loss, weights, slots
+
+    def run(image: np.ndarray, logits: np.ndarray, target: np.ndarray) -> tuple[Any, Any]:
+        variables = [v.value for v in model.trainable_variables], [v.value for v in optimizer.variables]
+        updated, loss, weights, slots = step(*variables, image, logits, target)
+        for variable, value in zip([*model.trainable_variables, *optimizer.variables], [*weights, *slots], strict=True):
+            variable.assign(value)
+        return updated, loss
+
+    return run

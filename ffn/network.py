@@ -138,7 +138,7 @@ def _convstack_3d(architecture: Architecture, compute_dtype: str) -> keras.Model
     def convolve(name: str, x: Any, size: int, filters: int, activation: str | None = None) -> Any:
         layer = keras.layers.Conv3D(
             filters, size, padding="same", activation=activation, name=name, dtype=policy,
-            kernel_initializer="he_normal" if activation else "glorot_uniform",
+            kernel_initializer=_initializer(name, architecture.depth),
         )  # fmt: skip
         return layer(x)
 
@@ -156,6 +156,15 @@ def _convstack_3d(architecture: Architecture, compute_dtype: str) -> keras.Model
     update = convolve("conv_lom", rectify("relu_lom", x), 1, 1)
     logits = keras.ops.cast(update, "float32") + inputs[..., 1:2]
     return keras.Model(inputs, logits, name=architecture.name)
+
+
+def _initializer(layer: str, depth: int) -> Any:
+    """Starts a residual stack as the identity: the output proposes nothing, modules add little to each other."""
+    import keras
+
+    if layer == "conv_lom":
+        return "zeros"
+    return "he_normal" if layer.endswith("_a") else keras.initializers.VarianceScaling(1 / depth)
 
 
 _BUILDERS: dict[str, Callable[[Architecture, str], keras.Model]] = {CONVSTACK_3D: _convstack_3d}

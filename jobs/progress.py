@@ -25,6 +25,7 @@ class Progress:
         total: the number of units there are; None when unknown (then no time left is shown).
         unit: what is counted, in the singular.
         description: short name of the stage, shown before the bar.
+        done: units that an earlier run has done already.
         enabled: True and False force the bar on and off; None shows it on a terminal only.
         stream: where the bar is drawn; standard error by default.
     """
@@ -35,15 +36,17 @@ class Progress:
         unit: str,
         *,
         description: str = "",
+        done: int = 0,
         enabled: bool | None = None,
         stream: TextIO | None = None,
     ) -> None:
         stream = sys.stderr if stream is None else stream
         shown = stream.isatty() if enabled is None else enabled
         self._started = time.monotonic()
-        self._done = 0
+        self._done = self._done_before = done
         self._bar = tqdm(
             total=total,
+            initial=done,
             unit=f" {unit}",
             desc=description or None,
             disable=not shown,
@@ -67,7 +70,7 @@ class Progress:
     def rate_per_s(self) -> float:
         """Units per second over the whole time; 0 before any time has passed."""
         elapsed = self.elapsed_s
-        return self._done / elapsed if elapsed > 0 else 0.0
+        return (self._done - self._done_before) / elapsed if elapsed > 0 else 0.0
 
     def advance(self, units: int = 1) -> None:
         """Count `units` more as done."""
