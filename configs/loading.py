@@ -1,0 +1,210 @@
+"""Reading configs and requests from files, flags and the package, and writing the resolved one.
+
+A config is looked for as a path first and then among those that ship with the package, so that
+`--config demo` works from any directory. Paths inside a config are relative to the working directory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from google.protobuf.message import Message
+
+from configs.errors import ConfigError
+from configs.parsing import parse_text
+from configs.proto import google_ffn_pb2, reconstruction_pb2
+from configs.views import ConfigView
+
+Zyx = tuple[int, int, int]
+
+SUFFIX = ".textproto"
+_SHIPPED = Path(__file__).parent
+
+
+def load_config(path: str | os.PathLike[str], *, require: Iterable[str] = ()) -> ConfigView:
+    """Load a project's settings.
+
+    Args:
+        path: a file, or the name of a config that ships with the package (`demo`).
+        require: sections the caller cannot do without; "raw|phantom" asks for one of the two.
+
+    Returns:
+        A view of `ReconstructionConfig`, defaults filled in.
+
+    Raises:
+        ConfigError: no such file, text that does not fit the schema, or a missing section.
+    """
+    found = find_config(path)
+    config = load_text(found, reconstruction_pb2.ReconstructionConfig)
+    for section in require:
+        _require_section(config, section, str(found))
+    return config
+
+
+def load_text(path: str | os.PathLike[str], message_type: type[Message]) -> ConfigView:
+    """Load any message of the schema from a text-format file.
+
+    Args:
+        path: the file, UTF-8.
+        message_type: a generated message class, such as `google_ffn_pb2.ConsensusRequest`.
+
+    Returns:
+        A view of the message, defaults filled in.
+
+    Raises:
+        ConfigError: an unreadable file or text that does not fit the schema.
+    """
+    return ConfigView(parse_text(_read_file(Path(path)), message_type, str(path)))
+
+
+def parse_inference_request(text_or_path: str | os.PathLike[str]) -> ConfigView:
+    """Read a google/ffn `InferenceRequest`.
+
+    Args:
+        text_or_path: the request itself, as a shell passes it with `"$(cat request.pbtxt)"`, or a file.
+
+    Returns:
+        A view of the request. Vectors are turned to z, y, x; `model_args` keeps its x, y, z JSON.
+
+    Raises:
+        ConfigError: an unreadable file or text that does not fit the schema.
+    """
+    message_type = google_ffn_pb2.InferenceRequest
+    if isinstance(text_or_path, str) and _is_message_text(text_or_path):
+        return ConfigView(parse_text(text_or_path, message_type, "inference request"))
+    return load_text(text_or_path, message_type)
+
+
+def parse_bounding_box(text: str) -> tuple[Zyx, Zyx]:
+    """Read a google/ffn `BoundingBox`, such as `start { x: 0 y: 0 z: 0 } size { x: 64 y: 64 z: 64 }`.
+
+    Args:
+        text: the box in text format, x, y, z, in voxels.
+
+    Returns:
+        Start and stop, both z, y, x; the stop is excluded.
+
+    Raises:
+        ConfigError: text that is no box, or a size below 1 on some axis.
+    """
+    return box_bounds(ConfigView(parse_text(text, google_ffn_pb2.BoundingBox, "bounding box")))
+
+
+def box_bounds(box: ConfigView) -> tuple[Zyx, Zyx]:
+    """Start and stop of a `BoxZyx` or a google/ffn `BoundingBox`.
+
+    Args:
+        box: a view of either message.
+
+    Returns:
+        Start and stop in voxels, both z, y, x; the stop is excluded.
+    """
+    extent = box.size if isinstance(box.to_message(), google_ffn_pb2.BoundingBox) else box.shape
+    (z, y, x), (depth, height, width) = box.start, extent
+    return (z, y, x), (z + depth, y + height, x + width)
+
+
+def region_bounds(inference: ConfigView) -> tuple[Zyx, Zyx] | None:
+    """The region an `Inference` section asks for.
+
+    Args:
+        inference: a view of the section.
+
+    Returns:
+        Start and stop in voxels, both z, y, x, the stop excluded; None stands for the whole volume.
+    """
+    box = inference.box or inference.bounding_box
+    return None if box is None else box_bounds(box)
+
+
+def volume_spec(volume: ConfigView) -> str:
+    """The volume spec that a google/ffn `DecoratedVolume` stands for.
+
+    Args:
+        volume: a view of the message.
+
+    Returns:
+        A spec for `volumes.open_volume`; a tensorstore spec becomes `tensorstore:{…}`.
+
+    Raises:
+        ConfigError: a volinfo file or decorators, which only Google's internal store knows.
+    """
+    if volume.volinfo or volume.decorator_specs:
+        name = "volinfo" if volume.volinfo else "decorator_specs"
+        raise ConfigError(
+            f"DecoratedVolume.{name} belongs to a store that is not public; "
+            "give the volume as hdf5, tensorstore, precomputed, zarr or spec"
+        )
+    prefixes = {"hdf5": "", "spec": "", "tensorstore": "tensorstore:", "precomputed": "precomputed://",
+                "zarr": "zarr://"}  # fmt: skip
+    name = next(name for name in prefixes if getattr(volume, name) is not None)
+    value: str = getattr(volume, name)
+    return value if value.startswith(prefixes[name]) else prefixes[name] + value
+
+
+def find_config(name: str | os.PathLike[str]) -> Path:
+    """Find a config by its path or by the name it ships under.
+
+    Args:
+        name: a path, or `demo` for the `demo.textproto` of the package.
+
+    Returns:
+        A path to an existing file.
+
+    Raises:
+        ConfigError: there is neither; the message lists what ships.
+    """
+    path = Path(name)
+    shipped = _SHIPPED / f"{name}{SUFFIX}"
+    if path.is_file():
+        return path
+    if path.name == str(name) and shipped.is_file():
+        return shipped
+    names = ", ".join(sorted(file.stem for file in _SHIPPED.glob(f"*{SUFFIX}")))
+    problem = "is a directory, not a config file" if path.is_dir() else "does not exist"
+    raise ConfigError(f"{name} {problem}; give the path of a *{SUFFIX} file or one of {names}")
+
+
+def save_resolved(config: ConfigView, path: str | os.PathLike[str]) -> None:
+    """Write a config with all its defaults; the file appears whole or not at all.
+
+    Args:
+        config: any view.
+        path: the file to write; its directory is made when missing.
+
+    Raises:
+        jobs.PieceError: the directory cannot be written to.
+    """
+    # Not at the top: jobs takes its error base from this package, so either could be imported first.
+    from jobs.pieces import atomic_path
+
+    with atomic_path(path) as temporary:
+        temporary.write_text(config.to_text(), encoding="utf-8")
+
+
+def _is_message_text(text: str) -> bool:
+    """A message has a brace, a colon or a second line, or is empty; a path has none of them."""
+    return not text.strip() or any(sign in text for sign in "{:\n")
+
+
+def _read_file(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not a text file (byte {error.start} is not UTF-8)") from None
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _require_section(config: ConfigView, section: str, source: str) -> None:
+    names = section.split("|")
+    if any(getattr(config, name) is not None for name in names):
+        return
+    wanted = " or ".join(f"'{name}'" for name in names)
+    there = [field.name for field, _ in config.to_message().ListFields() if field.message_type is not None]
+    raise ConfigError(
+        f"{source}: this command needs the section {wanted}, which is missing; "
+        f"add {names[0]} {{ … }} (sections there: {', '.join(there)})"
+    )
