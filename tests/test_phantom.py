@@ -1,0 +1,131 @@
+"""The phantom: the same for the same seed, true to its own ground truth, and hard for simple methods."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.simple_methods import best_of_sweep
+from volumes.errors import VolumeError
+from volumes.phantom import GENERATOR_VERSION, PhantomSpec, TissueClass, make_phantom
+
+FROZEN_DEFAULT = (131.948, 32.900, 125)  # mean and deviation of the grey values, number of neurons
+SMALL = PhantomSpec(shape=(48, 56, 64), seed=5)
+
+
+@pytest.fixture(scope="module")
+def small():
+    return make_phantom(SMALL)
+
+
+@pytest.fixture(scope="module")
+def default():
+    return make_phantom(PhantomSpec(seed=1))
+
+
+def test_the_same_spec_gives_the_same_voxels(small):
+    again = make_phantom(SMALL)
+    np.testing.assert_array_equal(again.raw, small.raw)
+    np.testing.assert_array_equal(again.labels, small.labels)
+
+
+def test_another_seed_gives_other_tissue(small):
+    assert (make_phantom(SMALL.replace(seed=6)).labels != small.labels).mean() > 0.5
+
+
+def test_the_published_default_has_not_changed(default):
+    """Figures are quoted for this version; a change of these numbers needs a new version."""
+    assert GENERATOR_VERSION == 1
+    found = (float(default.raw.mean()), float(default.raw.std()), int(default.labels.max()))
+    assert found == pytest.approx(FROZEN_DEFAULT, rel=1e-3)
+
+
+def test_arrays_have_the_shape_asked_for_and_their_dtypes(small):
+    arrays = {"raw": np.uint8, "labels": np.uint32, "tissue": np.uint8, "mitochondria": bool, "membrane": bool}
+    for name, dtype in arrays.items():
+        array = getattr(small, name)
+        assert (array.shape, array.dtype) == (SMALL.shape, np.dtype(dtype)), name
+
+
+def test_labels_fill_the_space_except_vessel_and_myelin(default):
+    nobody = np.isin(default.tissue, (TissueClass.VESSEL, TissueClass.MYELIN))
+    np.testing.assert_array_equal(default.labels == 0, nobody)
+    assert 0 < nobody.mean() < 0.15
+    np.testing.assert_array_equal(np.unique(default.labels), np.arange(default.labels.max() + 1))
+
+
+def test_all_tissue_classes_and_organelles_are_there(default):
+    found = set(np.unique(default.tissue))
+    assert {TissueClass.VESSEL, TissueClass.CELL_BODY, TissueClass.MYELIN, TissueClass.NEUROPIL} <= found
+    assert 0.01 < default.mitochondria.mean() < 0.15
+    assert not default.mitochondria[default.labels == 0].any()
+
+
+def test_neurites_range_from_thin_axons_to_thick_dendrites(default):
+    radii = np.concatenate([s.radii_nm for s in default.skeletons.values()])
+    assert np.percentile(radii, 5) < 35 and radii.max() > 120
+    sizes = np.bincount(default.labels.ravel())[1:]
+    assert (sizes >= 1000).sum() >= 40
+
+
+def test_skeleton_nodes_lie_in_their_own_neuron(default):
+    assert len(default.skeletons) > 0.8 * default.labels.max()
+    for neuron, skeleton in default.skeletons.items():
+        index = np.floor(skeleton.nodes_nm / default.spec.voxel_size_nm).astype(int)
+        assert (default.labels[tuple(index.T)] == neuron).all()
+        assert len(skeleton.edges) < len(skeleton.nodes_nm)
+
+
+def test_cell_body_centre_lies_in_its_neuron_and_in_cell_body_tissue(default):
+    (centre,), (neuron,) = default.cell_body_centres_nm, default.cell_body_ids
+    at = tuple(np.floor(centre / default.spec.voxel_size_nm).astype(int))
+    assert default.labels[at] == neuron
+    assert default.tissue[at] == TissueClass.CELL_BODY
+
+
+def test_cell_membranes_are_darker_than_the_cytoplasm(default):
+    inside = ~default.membrane & ~default.mitochondria & (default.tissue == TissueClass.NEUROPIL)
+    assert default.raw[default.membrane].mean() < default.raw[inside].mean() - 20
+
+
+@pytest.mark.parametrize("voxel_size_nm", [(40.0, 10.0, 10.0), (20.0, 20.0, 20.0)], ids=["sections", "coarse"])
+def test_other_voxel_sizes_show_the_same_tissue(voxel_size_nm):
+    """The neurites do not depend on the grid: a coarser one samples them."""
+    fine = make_phantom(PhantomSpec(shape=(48, 48, 48), seed=9))
+    factors = np.array(voxel_size_nm) / 10
+    coarse = make_phantom(PhantomSpec(shape=tuple(int(48 / f) for f in factors), seed=9, voxel_size_nm=voxel_size_nm))
+    z, y, x = (slice(int(f // 2), None, int(f)) for f in factors)
+    pairs = np.unique(np.stack([fine.labels[z, y, x].ravel(), coarse.labels.ravel()]), axis=1, return_counts=True)
+    largest = {}
+    for (a, b), count in zip(pairs[0].T, pairs[1], strict=True):
+        largest[a] = max(largest.get(a, 0), count)
+    assert sum(largest.values()) / coarse.labels.size > 0.75
+
+
+def test_spoilt_sections_are_dark_or_empty():
+    spec = SMALL.replace(missing_sections=1, dark_sections=1, shifted_sections=1)
+    means = make_phantom(spec).raw.reshape(SMALL.shape[0], -1).mean(axis=1)
+    assert (means == 0).sum() == 1
+    assert (means < 0.6 * np.median(means)).sum() == 2
+
+
+def test_a_fresh_seed_each_for_several_cell_bodies_keeps_them_apart():
+    phantom = make_phantom(PhantomSpec(shape=(160, 96, 96), seed=3, cell_bodies=2, cell_body_radius_nm=180.0))
+    centres = phantom.cell_body_centres_nm
+    assert len(centres) == 2 and np.linalg.norm(centres[0] - centres[1]) > 450
+
+
+@pytest.mark.parametrize(
+    "changes", [{"shape": (4, 64, 64)}, {"voxel_size_nm": (10, 0, 10)}, {"missing_sections": 999}], ids=str
+)
+def test_an_impossible_spec_is_refused(changes):
+    with pytest.raises(VolumeError):
+        SMALL.replace(**changes)
+
+
+@pytest.mark.slow
+def test_simple_methods_fail_on_the_default_phantom(default):
+    """On 128³ of FIB-25 the same methods leave most of the tissue wrong; the phantom must be no easier prey."""
+    best = best_of_sweep(default.raw, default.labels)
+    assert best["threshold"] >= 0.6
+    assert best["watershed"] >= 0.4
