@@ -81,6 +81,10 @@ class ConfigView:
         complete(message, f"replace({', '.join(fields)})")
         return ConfigView(message)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The fields that have a value, by name, in the form the attributes give them."""
+        return {name: value for name, value in self._values.items() if value not in (None, ())}
+
     def to_message(self) -> Message:
         """A copy as a protobuf message, every default written out."""
         message = type(self._message)()

@@ -100,16 +100,46 @@ class VolumeSource(_message.Message):
     def __init__(self, spec: _Optional[str] = ..., voxel_size_nm: _Optional[_Union[VoxelSizeNm, _Mapping]] = ...) -> None: ...
 
 class Phantom(_message.Message):
-    __slots__ = ("shape", "voxel_size_nm", "seed", "overrides")
+    __slots__ = ("shape", "voxel_size_nm", "seed", "parameters")
     SHAPE_FIELD_NUMBER: _ClassVar[int]
     VOXEL_SIZE_NM_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
-    OVERRIDES_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     shape: Zyx
     voxel_size_nm: VoxelSizeNm
     seed: int
-    overrides: str
-    def __init__(self, shape: _Optional[_Union[Zyx, _Mapping]] = ..., voxel_size_nm: _Optional[_Union[VoxelSizeNm, _Mapping]] = ..., seed: _Optional[int] = ..., overrides: _Optional[str] = ...) -> None: ...
+    parameters: PhantomParameters
+    def __init__(self, shape: _Optional[_Union[Zyx, _Mapping]] = ..., voxel_size_nm: _Optional[_Union[VoxelSizeNm, _Mapping]] = ..., seed: _Optional[int] = ..., parameters: _Optional[_Union[PhantomParameters, _Mapping]] = ...) -> None: ...
+
+class PhantomParameters(_message.Message):
+    __slots__ = ("cell_bodies", "cell_body_radius_nm", "vessel_radius_nm", "dendrites", "axons", "myelinated", "fill_gap_nm", "contrast", "noise", "blur_nm", "missing_sections", "dark_sections", "shifted_sections")
+    CELL_BODIES_FIELD_NUMBER: _ClassVar[int]
+    CELL_BODY_RADIUS_NM_FIELD_NUMBER: _ClassVar[int]
+    VESSEL_RADIUS_NM_FIELD_NUMBER: _ClassVar[int]
+    DENDRITES_FIELD_NUMBER: _ClassVar[int]
+    AXONS_FIELD_NUMBER: _ClassVar[int]
+    MYELINATED_FIELD_NUMBER: _ClassVar[int]
+    FILL_GAP_NM_FIELD_NUMBER: _ClassVar[int]
+    CONTRAST_FIELD_NUMBER: _ClassVar[int]
+    NOISE_FIELD_NUMBER: _ClassVar[int]
+    BLUR_NM_FIELD_NUMBER: _ClassVar[int]
+    MISSING_SECTIONS_FIELD_NUMBER: _ClassVar[int]
+    DARK_SECTIONS_FIELD_NUMBER: _ClassVar[int]
+    SHIFTED_SECTIONS_FIELD_NUMBER: _ClassVar[int]
+    cell_bodies: int
+    cell_body_radius_nm: float
+    vessel_radius_nm: float
+    dendrites: float
+    axons: float
+    myelinated: float
+    fill_gap_nm: float
+    contrast: float
+    noise: float
+    blur_nm: float
+    missing_sections: int
+    dark_sections: int
+    shifted_sections: int
+    def __init__(self, cell_bodies: _Optional[int] = ..., cell_body_radius_nm: _Optional[float] = ..., vessel_radius_nm: _Optional[float] = ..., dendrites: _Optional[float] = ..., axons: _Optional[float] = ..., myelinated: _Optional[float] = ..., fill_gap_nm: _Optional[float] = ..., contrast: _Optional[float] = ..., noise: _Optional[float] = ..., blur_nm: _Optional[float] = ..., missing_sections: _Optional[int] = ..., dark_sections: _Optional[int] = ..., shifted_sections: _Optional[int] = ...) -> None: ...
 
 class Network(_message.Message):
     __slots__ = ("weights", "checkpoint", "image_mean", "image_stddev")
@@ -220,7 +250,7 @@ class Evaluation(_message.Message):
     def __init__(self, labels: _Optional[_Union[VolumeSource, _Mapping]] = ..., background: _Optional[_Union[UnsegmentedVoxels, str]] = ...) -> None: ...
 
 class Training(_message.Message):
-    __slots__ = ("architecture", "volumes", "phantoms", "image_mean", "image_stddev", "init_activation", "pad_value", "move_threshold", "segment_threshold", "object_target", "background_target", "fov_moves", "partition_thresholds", "min_object_voxels", "batch_size", "optimizer", "total_fovs", "ema_decay", "compute_dtype", "seed", "checkpoint_minutes", "checkpoint_steps", "output_weights", "licence", "description", "augmentation", "report_seconds")
+    __slots__ = ("architecture", "volumes", "phantoms", "image_mean", "image_stddev", "init_activation", "pad_value", "move_threshold", "segment_threshold", "target_inside", "target_outside", "fov_moves", "partition_thresholds", "min_object_voxels", "centre_clearance_voxels", "batch_size", "optimizer", "total_fovs", "ema_decay", "compute_dtype", "seed", "checkpoint_minutes", "output_weights", "licence", "description", "augmentation")
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
     VOLUMES_FIELD_NUMBER: _ClassVar[int]
     PHANTOMS_FIELD_NUMBER: _ClassVar[int]
@@ -230,11 +260,12 @@ class Training(_message.Message):
     PAD_VALUE_FIELD_NUMBER: _ClassVar[int]
     MOVE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     SEGMENT_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
-    OBJECT_TARGET_FIELD_NUMBER: _ClassVar[int]
-    BACKGROUND_TARGET_FIELD_NUMBER: _ClassVar[int]
+    TARGET_INSIDE_FIELD_NUMBER: _ClassVar[int]
+    TARGET_OUTSIDE_FIELD_NUMBER: _ClassVar[int]
     FOV_MOVES_FIELD_NUMBER: _ClassVar[int]
     PARTITION_THRESHOLDS_FIELD_NUMBER: _ClassVar[int]
     MIN_OBJECT_VOXELS_FIELD_NUMBER: _ClassVar[int]
+    CENTRE_CLEARANCE_VOXELS_FIELD_NUMBER: _ClassVar[int]
     BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
     OPTIMIZER_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FOVS_FIELD_NUMBER: _ClassVar[int]
@@ -242,12 +273,10 @@ class Training(_message.Message):
     COMPUTE_DTYPE_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_MINUTES_FIELD_NUMBER: _ClassVar[int]
-    CHECKPOINT_STEPS_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     LICENCE_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     AUGMENTATION_FIELD_NUMBER: _ClassVar[int]
-    REPORT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     architecture: Architecture
     volumes: _containers.RepeatedCompositeFieldContainer[TrainingVolume]
     phantoms: _containers.RepeatedCompositeFieldContainer[TrainingPhantoms]
@@ -257,11 +286,12 @@ class Training(_message.Message):
     pad_value: float
     move_threshold: float
     segment_threshold: float
-    object_target: float
-    background_target: float
-    fov_moves: Zyx
+    target_inside: float
+    target_outside: float
+    fov_moves: int
     partition_thresholds: _containers.RepeatedScalarFieldContainer[float]
     min_object_voxels: int
+    centre_clearance_voxels: float
     batch_size: int
     optimizer: Optimizer
     total_fovs: int
@@ -269,13 +299,11 @@ class Training(_message.Message):
     compute_dtype: ComputeDtype
     seed: int
     checkpoint_minutes: float
-    checkpoint_steps: int
     output_weights: str
     licence: str
     description: str
     augmentation: Augmentation
-    report_seconds: float
-    def __init__(self, architecture: _Optional[_Union[Architecture, _Mapping]] = ..., volumes: _Optional[_Iterable[_Union[TrainingVolume, _Mapping]]] = ..., phantoms: _Optional[_Iterable[_Union[TrainingPhantoms, _Mapping]]] = ..., image_mean: _Optional[float] = ..., image_stddev: _Optional[float] = ..., init_activation: _Optional[float] = ..., pad_value: _Optional[float] = ..., move_threshold: _Optional[float] = ..., segment_threshold: _Optional[float] = ..., object_target: _Optional[float] = ..., background_target: _Optional[float] = ..., fov_moves: _Optional[_Union[Zyx, _Mapping]] = ..., partition_thresholds: _Optional[_Iterable[float]] = ..., min_object_voxels: _Optional[int] = ..., batch_size: _Optional[int] = ..., optimizer: _Optional[_Union[Optimizer, _Mapping]] = ..., total_fovs: _Optional[int] = ..., ema_decay: _Optional[float] = ..., compute_dtype: _Optional[_Union[ComputeDtype, str]] = ..., seed: _Optional[int] = ..., checkpoint_minutes: _Optional[float] = ..., checkpoint_steps: _Optional[int] = ..., output_weights: _Optional[str] = ..., licence: _Optional[str] = ..., description: _Optional[str] = ..., augmentation: _Optional[_Union[Augmentation, _Mapping]] = ..., report_seconds: _Optional[float] = ...) -> None: ...
+    def __init__(self, architecture: _Optional[_Union[Architecture, _Mapping]] = ..., volumes: _Optional[_Iterable[_Union[TrainingVolume, _Mapping]]] = ..., phantoms: _Optional[_Iterable[_Union[TrainingPhantoms, _Mapping]]] = ..., image_mean: _Optional[float] = ..., image_stddev: _Optional[float] = ..., init_activation: _Optional[float] = ..., pad_value: _Optional[float] = ..., move_threshold: _Optional[float] = ..., segment_threshold: _Optional[float] = ..., target_inside: _Optional[float] = ..., target_outside: _Optional[float] = ..., fov_moves: _Optional[int] = ..., partition_thresholds: _Optional[_Iterable[float]] = ..., min_object_voxels: _Optional[int] = ..., centre_clearance_voxels: _Optional[float] = ..., batch_size: _Optional[int] = ..., optimizer: _Optional[_Union[Optimizer, _Mapping]] = ..., total_fovs: _Optional[int] = ..., ema_decay: _Optional[float] = ..., compute_dtype: _Optional[_Union[ComputeDtype, str]] = ..., seed: _Optional[int] = ..., checkpoint_minutes: _Optional[float] = ..., output_weights: _Optional[str] = ..., licence: _Optional[str] = ..., description: _Optional[str] = ..., augmentation: _Optional[_Union[Augmentation, _Mapping]] = ...) -> None: ...
 
 class Architecture(_message.Message):
     __slots__ = ("name", "depth", "features", "fov", "deltas")
@@ -304,48 +332,44 @@ class TrainingVolume(_message.Message):
     def __init__(self, raw: _Optional[_Union[VolumeSource, _Mapping]] = ..., labels: _Optional[_Union[VolumeSource, _Mapping]] = ..., box: _Optional[_Union[BoxZyx, _Mapping]] = ..., weight: _Optional[float] = ...) -> None: ...
 
 class TrainingPhantoms(_message.Message):
-    __slots__ = ("seeds", "shape", "voxel_size_nm", "weight", "overrides")
+    __slots__ = ("seeds", "shape", "voxel_size_nm", "weight", "parameters")
     SEEDS_FIELD_NUMBER: _ClassVar[int]
     SHAPE_FIELD_NUMBER: _ClassVar[int]
     VOXEL_SIZE_NM_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
-    OVERRIDES_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     seeds: _containers.RepeatedScalarFieldContainer[int]
     shape: Zyx
     voxel_size_nm: VoxelSizeNm
     weight: float
-    overrides: str
-    def __init__(self, seeds: _Optional[_Iterable[int]] = ..., shape: _Optional[_Union[Zyx, _Mapping]] = ..., voxel_size_nm: _Optional[_Union[VoxelSizeNm, _Mapping]] = ..., weight: _Optional[float] = ..., overrides: _Optional[str] = ...) -> None: ...
+    parameters: PhantomParameters
+    def __init__(self, seeds: _Optional[_Iterable[int]] = ..., shape: _Optional[_Union[Zyx, _Mapping]] = ..., voxel_size_nm: _Optional[_Union[VoxelSizeNm, _Mapping]] = ..., weight: _Optional[float] = ..., parameters: _Optional[_Union[PhantomParameters, _Mapping]] = ...) -> None: ...
 
 class Optimizer(_message.Message):
-    __slots__ = ("learning_rate", "warmup_fovs", "final_rate_fraction", "gradient_clip", "beta_1", "beta_2")
+    __slots__ = ("learning_rate", "warmup_steps", "decay_share", "gradient_clip")
     LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
-    WARMUP_FOVS_FIELD_NUMBER: _ClassVar[int]
-    FINAL_RATE_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    WARMUP_STEPS_FIELD_NUMBER: _ClassVar[int]
+    DECAY_SHARE_FIELD_NUMBER: _ClassVar[int]
     GRADIENT_CLIP_FIELD_NUMBER: _ClassVar[int]
-    BETA_1_FIELD_NUMBER: _ClassVar[int]
-    BETA_2_FIELD_NUMBER: _ClassVar[int]
     learning_rate: float
-    warmup_fovs: int
-    final_rate_fraction: float
+    warmup_steps: int
+    decay_share: float
     gradient_clip: float
-    beta_1: float
-    beta_2: float
-    def __init__(self, learning_rate: _Optional[float] = ..., warmup_fovs: _Optional[int] = ..., final_rate_fraction: _Optional[float] = ..., gradient_clip: _Optional[float] = ..., beta_1: _Optional[float] = ..., beta_2: _Optional[float] = ...) -> None: ...
+    def __init__(self, learning_rate: _Optional[float] = ..., warmup_steps: _Optional[int] = ..., decay_share: _Optional[float] = ..., gradient_clip: _Optional[float] = ...) -> None: ...
 
 class Augmentation(_message.Message):
-    __slots__ = ("reflect", "permute_axes", "contrast", "brightness", "noise_stddev")
+    __slots__ = ("reflect", "permute_axes", "contrast", "brightness", "noise")
     REFLECT_FIELD_NUMBER: _ClassVar[int]
     PERMUTE_AXES_FIELD_NUMBER: _ClassVar[int]
     CONTRAST_FIELD_NUMBER: _ClassVar[int]
     BRIGHTNESS_FIELD_NUMBER: _ClassVar[int]
-    NOISE_STDDEV_FIELD_NUMBER: _ClassVar[int]
+    NOISE_FIELD_NUMBER: _ClassVar[int]
     reflect: bool
     permute_axes: bool
     contrast: float
     brightness: float
-    noise_stddev: float
-    def __init__(self, reflect: bool = ..., permute_axes: bool = ..., contrast: _Optional[float] = ..., brightness: _Optional[float] = ..., noise_stddev: _Optional[float] = ...) -> None: ...
+    noise: float
+    def __init__(self, reflect: bool = ..., permute_axes: bool = ..., contrast: _Optional[float] = ..., brightness: _Optional[float] = ..., noise: _Optional[float] = ...) -> None: ...
 
 class Run(_message.Message):
     __slots__ = ("progress",)
