@@ -6,17 +6,36 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from volumes.base import Volume
     from volumes.box import Box
     from volumes.errors import VolumeError
+    from volumes.opening import create_volume, open_volume
+    from volumes.resample import downsample_image, downsample_labels
     from volumes.skeletons import Skeleton, read_swc, write_swc
 
-__all__ = ["Box", "Skeleton", "VolumeError", "read_swc", "write_swc"]
+__all__ = [
+    "Box",
+    "Skeleton",
+    "Volume",
+    "VolumeError",
+    "create_volume",
+    "downsample_image",
+    "downsample_labels",
+    "open_volume",
+    "read_swc",
+    "write_swc",
+]
 
 # A name's module is loaded when the name is first used: `import volumes` stays as light as its docstring.
 _HOMES = {
     "Box": "box",
     "Skeleton": "skeletons",
+    "Volume": "base",
     "VolumeError": "errors",
+    "create_volume": "opening",
+    "downsample_image": "resample",
+    "downsample_labels": "resample",
+    "open_volume": "opening",
     "read_swc": "skeletons",
     "write_swc": "skeletons",
 }

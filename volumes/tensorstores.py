@@ -1,0 +1,119 @@
+"""What the formats read by tensorstore (Zarr, N5) share: places, small JSON files, and the volume itself.
+
+A place is a folder, or a URL tensorstore knows (`file://…`, `gs://bucket/…`, `s3://bucket/…`). JSON files
+are written by tensorstore too, which replaces a file in one step.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorstore as ts
+
+from volumes.base import SizeNm, Volume, require_voxels
+from volumes.box import Box, Zyx
+from volumes.errors import VolumeError, mended
+
+
+class TensorStoreVolume(Volume):
+    """A volume over a tensorstore array whose axes are z, y, x."""
+
+    def __init__(
+        self, spec: str, store: ts.TensorStore, *, start: Zyx, voxel_size_nm: SizeNm, writable: bool
+    ) -> None:
+        dtype = store.dtype.numpy_dtype
+        require_voxels(spec, store.shape, dtype)
+        super().__init__(
+            spec,
+            bounds=Box.from_shape(store.shape, start),
+            dtype=dtype,
+            voxel_size_nm=voxel_size_nm,
+            chunk_shape=store.chunk_layout.write_chunk.shape,
+            writable=writable,
+        )
+        self._store_zyx = store
+
+    def _load(self, box: Box) -> np.ndarray:
+        with mended(
+            f"cannot read box {box} of '{self.spec}'",
+            "its chunk is damaged: write it again",
+            ValueError,
+            OSError,
+        ):
+            return self._store_zyx[box.slices(self.bounds.start)].read(order="C").result()
+
+    def _store(self, box: Box, voxels: np.ndarray) -> None:
+        with mended(
+            f"cannot write box {box} of '{self.spec}'", "check rights and free space", ValueError, OSError
+        ):
+            self._store_zyx[box.slices(self.bounds.start)].write(voxels).result()
+
+
+def url_of(location: str) -> str:
+    """The URL of a place, ending in a slash; a path becomes an absolute `file://` URL."""
+    if "://" in location:
+        return location.rstrip("/") + "/"
+    return Path(location).expanduser().resolve().as_uri() + "/"
+
+
+def read_json(url: str, name: str) -> dict[str, Any] | None:
+    """The JSON object in file `name` below a URL, or None when there is no such file.
+
+    Raises:
+        VolumeError: the place cannot be read, or the file is no JSON object.
+    """
+    mend = "check the path, the rights and that it is intact"
+    with mended(f"cannot read '{url}{name}'", mend, ValueError, OSError):
+        found = ts.KvStore.open(url).result().read(name).result()
+        value = json.loads(found.value) if found.state == "value" else None
+    if value is not None and not isinstance(value, dict):
+        raise VolumeError(f"'{url}{name}' holds no JSON object; {mend}")
+    return value
+
+
+def write_json(url: str, name: str, value: dict[str, Any]) -> None:
+    """Write a JSON object to file `name` below a URL, in one step."""
+    ts.KvStore.open(url).result().write(name, json.dumps(value, indent=2).encode()).result()
+
+
+def delete_below(url: str, prefix: str) -> None:
+    """Delete every file below a URL whose name starts with `prefix`."""
+    ts.KvStore.open(url).result().delete_range(ts.KvStore.KeyRange(prefix, prefix + "\U0010ffff")).result()
+
+
+def open_store(spec: str, driver: str, url: str, writable: bool) -> ts.TensorStore:
+    """Open the array at a URL, in the axis order it is stored in.
+
+    Raises:
+        VolumeError: no array there, or metadata tensorstore does not read.
+    """
+    with mended(f"cannot open '{spec}'", "check that the array is intact", ValueError, OSError):
+        description = {"driver": driver, "kvstore": url}
+        return ts.open(description, open=True, read=True, write=writable).result()
+
+
+def zyx_view(store: ts.TensorStore, axes: Sequence[str], spec: str) -> ts.TensorStore:
+    """The array with axes z, y, x; other axes of one entry (time, channel) are dropped.
+
+    Args:
+        store: an array of any rank.
+        axes: the name of each of its axes.
+        spec: the SPEC, for messages.
+
+    Raises:
+        VolumeError: one of z, y, x is missing, or another axis has several entries.
+    """
+    if len(axes) != store.rank or not set("zyx") <= set(axes):
+        raise VolumeError(f"'{spec}' has axes ({', '.join(axes)}); a volume has axes z, y, x")
+    for axis, length in zip(axes, store.shape, strict=True):
+        if axis not in "zyx" and length != 1:
+            raise VolumeError(
+                f"'{spec}' has {length} entries along axis '{axis}'; save one of them as a volume"
+            )
+    kept = tuple(slice(None) if axis in "zyx" else 0 for axis in axes)
+    spatial = [axis for axis in axes if axis in "zyx"]
+    return store[kept].transpose([spatial.index(axis) for axis in "zyx"])
