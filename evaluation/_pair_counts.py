@@ -58,7 +58,13 @@ class PairCounts:
 
 
 @njit(cache=True, nogil=True)
-def _slot_of(label_first, label_second, slots_first, slots_second, counts):  # type: ignore[no-untyped-def]
+def _slot_of(
+    label_first: np.uint64,
+    label_second: np.uint64,
+    slots_first: np.ndarray,
+    slots_second: np.ndarray,
+    counts: np.ndarray,
+) -> np.uint64:
     """The slot that holds a pair, or the free one where it belongs."""
     mask = np.uint64(counts.size - 1)
     mixed = (label_first * _MIX_FIRST + label_second) * _MIX_SECOND
@@ -69,9 +75,16 @@ def _slot_of(label_first, label_second, slots_first, slots_second, counts):  # t
 
 
 @njit(cache=True, nogil=True)
-def _count_runs(  # type: ignore[no-untyped-def]
-    first, second, weights, begin, slots_first, slots_second, counts, used
-):
+def _count_runs(
+    first: np.ndarray,
+    second: np.ndarray,
+    weights: np.ndarray,
+    begin: int,
+    slots_first: np.ndarray,
+    slots_second: np.ndarray,
+    counts: np.ndarray,
+    used: int,
+) -> tuple[int, int]:
     """Add runs of equal pairs from `begin` until the end or until the table is half full.
 
     Without weights each element counts once. Returns where to go on, and the slots in use.

@@ -1,0 +1,76 @@
+"""The distribution: what is installed, what it needs, and the commands it brings.
+
+Dependencies have lower bounds only: the oldest releases the test suite passed with, all of them together, on
+the oldest Python. `tests/test_packaging.py` keeps the list equal to what the code imports.
+"""
+
+from __future__ import annotations
+
+from setuptools import find_packages, setup
+
+PACKAGES = ("commands", "configs", "evaluation", "ffn", "inference", "jobs", "volumes")
+
+REQUIRES = [
+    "absl-py>=2.1",
+    "cloud-files>=5.0",
+    "cloud-volume>=12.0",
+    "connected-components-3d>=3.20",
+    "edt>=3.0",
+    "h5py>=3.11",
+    "keras>=3.10",
+    "numba>=0.61",
+    "numpy>=2.0",
+    "pillow>=10.3",
+    # The generated code in configs/proto refuses a runtime older than the compiler that wrote it.
+    "protobuf>=6.30",
+    "scikit-image>=0.24",
+    "scipy>=1.13",
+    "tensorflow>=2.20",
+    "tensorstore>=0.1.71",
+    "tifffile>=2024.8.10",
+    "tqdm>=4.66",
+]
+
+EXTRAS = {
+    "gpu": ["tensorflow[and-cuda]>=2.20"],
+    "jax": ["jax>=0.4.35"],
+    "test": [
+        "grpcio-tools>=1.72",
+        "hypothesis>=6.100",
+        "mypy>=1.14",
+        "packaging>=23.2",
+        "pytest>=8.0",
+        "ruff>=0.9",
+        "setuptools>=69",
+        "wheel>=0.43",
+    ],
+}
+
+setup(
+    name="ffn-reconstruction",
+    version="0.1.0",
+    description="From raw electron microscopy volumes to neurons, with flood-filling networks",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    # Naming the root makes an editable install one path entry: a package added later is found without
+    # installing again.
+    package_dir={"": "."},
+    packages=find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
+    package_data={
+        "": ["py.typed"],
+        "configs": ["*.textproto"],
+        "configs.proto": ["*.proto", "*.pyi"],
+        "ffn": ["networks/*.ffn.h5"],
+    },
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
+    entry_points={
+        "console_scripts": [
+            "ffn_demo=commands.demo:run",
+            "import_checkpoint=commands.import_checkpoint:run",
+            "run_inference=commands.run_inference:run",
+            "train_ffn=commands.train_ffn:run",
+        ]
+    },
+)
