@@ -5,9 +5,9 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-# The oldest compiler whose output the code accepts: generated code runs with every later protobuf.
+# The oldest compiler of protobuf 6, in an environment of its own: its code runs with every later protobuf.
 PROTOC_ENV := build/protoc
-PROTOC := grpcio-tools==1.72.2
+PROTOC := grpcio-tools==1.72.*
 
 .PHONY: help install demo test fast check proto clean
 .SILENT:
@@ -52,10 +52,9 @@ check: install
 	$(MAKE) --no-print-directory fast
 
 proto: install
-	echo "proto: configs/proto/*_pb2.py and *_pb2.pyi"
 	test -x $(PROTOC_ENV)/bin/pip || $(BIN)/python -m venv --clear $(PROTOC_ENV)
-	$(PROTOC_ENV)/bin/python -m pip --quiet --disable-pip-version-check install '$(PROTOC)' setuptools
-	$(PROTOC_ENV)/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. configs/proto/*.proto
+	$(PROTOC_ENV)/bin/python -m pip --quiet --disable-pip-version-check install '$(PROTOC)'
+	$(PROTOC_ENV)/bin/python -m configs.generate
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

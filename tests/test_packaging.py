@@ -61,6 +61,10 @@ def test_every_folder_of_modules_is_a_package() -> None:
     assert {".".join(folder.parts) for folder in folders} == set(packages())
 
 
+def test_every_package_says_that_it_is_typed() -> None:
+    assert [name for name in top_packages() if not (REPOSITORY / name / "py.typed").is_file()] == []
+
+
 def test_dependencies_are_those_that_are_imported(distribution: Distribution) -> None:
     ours, optional = set(top_packages()), set()
     for extra in distribution.extras_require.values():
