@@ -8,12 +8,10 @@ from configs.loading import (
     find_config,
     load_config,
     load_text,
-    parse_bounding_box,
-    parse_inference_request,
     region_bounds,
     save_resolved,
-    volume_spec,
 )
+from configs.requests import parse_bounding_box, parse_inference_request, volume_spec
 from configs.views import ConfigView
 
 __all__ = [

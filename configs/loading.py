@@ -1,4 +1,4 @@
-"""Reading configs and requests from files, flags and the package, and writing the resolved one.
+"""Reading configs from files and from the package, and writing the resolved one.
 
 A config is looked for as a path first and then among those that ship with the package, so that
 `--config demo` works from any directory. Paths inside a config are relative to the working directory.
@@ -59,39 +59,6 @@ def load_text(path: str | os.PathLike[str], message_type: type[Message]) -> Conf
     return ConfigView(parse_text(_read_file(Path(path)), message_type, str(path)))
 
 
-def parse_inference_request(text_or_path: str | os.PathLike[str]) -> ConfigView:
-    """Read a google/ffn `InferenceRequest`.
-
-    Args:
-        text_or_path: the request itself, as a shell passes it with `"$(cat request.pbtxt)"`, or a file.
-
-    Returns:
-        A view of the request. Vectors are turned to z, y, x; `model_args` keeps its x, y, z JSON.
-
-    Raises:
-        ConfigError: an unreadable file or text that does not fit the schema.
-    """
-    message_type = google_ffn_pb2.InferenceRequest
-    if isinstance(text_or_path, str) and _is_message_text(text_or_path):
-        return ConfigView(parse_text(text_or_path, message_type, "inference request"))
-    return load_text(text_or_path, message_type)
-
-
-def parse_bounding_box(text: str) -> tuple[Zyx, Zyx]:
-    """Read a google/ffn `BoundingBox`, such as `start { x: 0 y: 0 z: 0 } size { x: 64 y: 64 z: 64 }`.
-
-    Args:
-        text: the box in text format, x, y, z, in voxels.
-
-    Returns:
-        Start and stop, both z, y, x; the stop is excluded.
-
-    Raises:
-        ConfigError: text that is no box, or a size below 1 on some axis.
-    """
-    return box_bounds(ConfigView(parse_text(text, google_ffn_pb2.BoundingBox, "bounding box")))
-
-
 def box_bounds(box: ConfigView) -> tuple[Zyx, Zyx]:
     """Start and stop of a `BoxZyx` or a google/ffn `BoundingBox`.
 
@@ -117,31 +84,6 @@ def region_bounds(inference: ConfigView) -> tuple[Zyx, Zyx] | None:
     """
     box = inference.box or inference.bounding_box
     return None if box is None else box_bounds(box)
-
-
-def volume_spec(volume: ConfigView) -> str:
-    """The volume spec that a google/ffn `DecoratedVolume` stands for.
-
-    Args:
-        volume: a view of the message.
-
-    Returns:
-        A spec for `volumes.open_volume`; a tensorstore spec becomes `tensorstore:{…}`.
-
-    Raises:
-        ConfigError: a volinfo file or decorators, which only Google's internal store knows.
-    """
-    if volume.volinfo or volume.decorator_specs:
-        name = "volinfo" if volume.volinfo else "decorator_specs"
-        raise ConfigError(
-            f"DecoratedVolume.{name} belongs to a store that is not public; "
-            "give the volume as hdf5, tensorstore, precomputed, zarr or spec"
-        )
-    prefixes = {"hdf5": "", "spec": "", "tensorstore": "tensorstore:", "precomputed": "precomputed://",
-                "zarr": "zarr://"}  # fmt: skip
-    name = next(name for name in prefixes if getattr(volume, name) is not None)
-    value: str = getattr(volume, name)
-    return value if value.startswith(prefixes[name]) else prefixes[name] + value
 
 
 def find_config(name: str | os.PathLike[str]) -> Path:
@@ -182,11 +124,6 @@ def save_resolved(config: ConfigView, path: str | os.PathLike[str]) -> None:
 
     with atomic_path(path) as temporary:
         temporary.write_text(config.to_text(), encoding="utf-8")
-
-
-def _is_message_text(text: str) -> bool:
-    """A message has a brace, a colon or a second line, or is empty; a path has none of them."""
-    return not text.strip() or any(sign in text for sign in "{:\n")
 
 
 def _read_file(path: Path) -> str:

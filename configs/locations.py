@@ -16,8 +16,10 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# A path names every step from the outermost message: the field and which of its occurrences it is.
+# A path names every step from the outermost message: the field and which of its occurrences it is, or WHOLE
+# for a list as such.
 FieldPath = tuple[tuple[str, int], ...]
+WHOLE = -1
 
 _TOKEN = re.compile(
     r"""(?P<blank>\s+|\#[^\n]*)
@@ -27,6 +29,9 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _CLOSING = {"{": "}", "<": ">"}
+
+# No message of ours nests so far; text that does is not followed further down.
+_DEEPEST = 64
 
 
 @dataclass(frozen=True)
@@ -75,20 +80,11 @@ def line_of(places: list[Place], path: FieldPath) -> int:
         path: the field looked for; it need not be in the text.
     """
     lines = {place.path: _value_line(place) for place in places}
+    path = tuple((name, max(index, 0)) for name, index in path)
     for length in range(len(path), 0, -1):
         if path[:length] in lines:
             return lines[path[:length]]
     return 1
-
-
-def dotted(path: FieldPath, repeated: frozenset[str] = frozenset()) -> str:
-    """A path as a reader would write it: `inference.passes[1].name`.
-
-    Args:
-        path: the path.
-        repeated: names to show with their index even when it is 0.
-    """
-    return ".".join(f"{name}[{index}]" if index or name in repeated else name for name, index in path)
 
 
 def _value_line(place: Place) -> int:
@@ -142,7 +138,7 @@ class _Scanner:
         if value is None or value.text in _CLOSING.values():
             return
         self._take()
-        if value.text in _CLOSING:
+        if value.text in _CLOSING and len(here) < _DEEPEST:
             self.read_message(here)
             self._skip(_CLOSING[value.text])
         elif value.is_text:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import textwrap
 from typing import TypeVar
 
 from google.protobuf import text_format
@@ -18,8 +19,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from configs.errors import ConfigError
-from configs.locations import FieldPath, Place, dotted, line_of, scan
-from configs.rules import fill_defaults, is_repeated, violations, words_for_type
+from configs.locations import WHOLE, FieldPath, Place, line_of, scan
+from configs.rules import Violation, fill_defaults, is_repeated, violations, words_for_type
 
 M = TypeVar("M", bound=Message)
 
@@ -59,11 +60,13 @@ def complete(message: Message, source: str, places: list[Place] | None = None) -
         ConfigError: the first violation in the order of the text, and how many more there are.
     """
     fill_defaults(message)
-    found = list(violations(message))
+    found: dict[FieldPath, Violation] = {}
+    for violation in violations(message):
+        found.setdefault(violation.path, violation)
     if not found:
         return
-    lines = {violation.path: line_of(places or [], violation.path) for violation in found}
-    first = min(found, key=lambda violation: lines[violation.path])
+    lines = {path: line_of(places or [], path) for path in found}
+    first = found[min(lines, key=lambda path: lines[path])]
     where = source if places is None else f"{source}:{lines[first.path]}"
     subject = _name(first.path, message.DESCRIPTOR)
     more = f" (and {len(found) - 1} more to mend)" if len(found) > 1 else ""
@@ -80,21 +83,20 @@ def unknown_field(name: str, descriptor: Descriptor, owner: str) -> str:
     """
     valid = [field.name for field in descriptor.fields]
     close = difflib.get_close_matches(name, valid, n=1)
-    guess = f"; did you mean {close[0]!r}?" if close else ";"
+    guess = f"; did you mean {close[0]!r}?" if close else "."
     return f"{owner} has no field {name!r}{guess} Valid fields: {', '.join(valid)}"
 
 
 def _name(path: FieldPath, descriptor: Descriptor) -> str:
-    """A path in words; the index is shown for repeated fields only."""
+    """A path as a reader would write it: `inference.passes[1].name`; the message's name when empty."""
     if not path:
         return descriptor.name
-    repeated = set()
-    for name, _ in path:
+    steps = []
+    for name, index in path:
         field = descriptor.fields_by_name[name]
-        if is_repeated(field):
-            repeated.add(name)
+        steps.append(f"{name}[{index}]" if is_repeated(field) and index != WHOLE else name)
         descriptor = field.message_type
-    return dotted(path, frozenset(repeated))
+    return ".".join(steps)
 
 
 def _explain(error: text_format.ParseError, text: str, descriptor: Descriptor, source: str) -> str:
@@ -104,21 +106,29 @@ def _explain(error: text_format.ParseError, text: str, descriptor: Descriptor, s
         if place.name.position > position:
             break
         owner = _descriptor_at(place.path[:-1], descriptor)
-        if owner is None:
+        if owner is None or not place.name.text.isidentifier():
             continue
         field = owner.fields_by_name.get(place.name.text)
         if field is None:
             name = _name(place.path[:-1], descriptor)
             return f"{source}:{place.name.line}: {unknown_field(place.name.text, owner, name)}"
-        if place.value is not None and place.value.position == position:
-            return f"{source}:{position[0]}: {_wrong_type(place, field, descriptor)}"
+        problem = _misuse(place, field, position)
+        if problem:
+            return f"{source}:{position[0]}: {_name(place.path, descriptor)} {problem}"
     return f"{source}:{position[0]}: {_plain_words(str(error))}"
 
 
-def _wrong_type(place: Place, field: FieldDescriptor, descriptor: Descriptor) -> str:
-    assert place.value is not None
-    name = _name(place.path, descriptor)
-    return f"{name} takes {words_for_type(field)}, but is {place.value.text}"
+def _misuse(place: Place, field: FieldDescriptor, position: tuple[int, int]) -> str | None:
+    """What is wrong with a known field: written twice, or with a value of another type at this position."""
+    if place.path[-1][1] > 0 and not is_repeated(field):
+        return "is given a second time"
+    value = place.value
+    if value is None or value.position != position:
+        return None
+    is_block = value.text in ("{", "<")
+    if is_block and field.message_type is not None:
+        return None
+    return f"takes {words_for_type(field)}, but is {_printable(value.text)}"
 
 
 def _descriptor_at(path: FieldPath, descriptor: Descriptor) -> Descriptor | None:
@@ -131,6 +141,13 @@ def _descriptor_at(path: FieldPath, descriptor: Descriptor) -> Descriptor | None
 
 
 def _plain_words(text: str) -> str:
-    """The parser's sentence without its own position and package names."""
+    """The parser's sentence without its own position, the line it quotes, and package names."""
     without_position = re.sub(r"^\d+:\d+ : ", "", text)
-    return re.sub(r'"(?:ffn_reconstruction|ffn)\.(\w+)"', r'"\1"', " ".join(without_position.split()))
+    without_line = re.sub(r"^(['\"]).*\1: ", "", without_position, flags=re.DOTALL)
+    return _printable(re.sub(r'"(?:ffn_reconstruction|ffn)\.(\w+)"', r'"\1"', without_line))
+
+
+def _printable(text: str) -> str:
+    """The text on one line of bounded length, signs that no terminal shows in escaped form."""
+    line = textwrap.shorten(text, 200, placeholder=" …") if " " in text[:200] else text[:200]
+    return line if line.isprintable() else ascii(line)

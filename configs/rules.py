@@ -19,7 +19,7 @@ from google.protobuf import text_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from configs.locations import FieldPath
+from configs.locations import WHOLE, FieldPath
 from configs.proto import rules_pb2
 
 _WHOLE_NUMBERS = frozenset(
@@ -63,13 +63,13 @@ def violations(message: Message, path: FieldPath = ()) -> Iterator[Violation]:
     yield from _choice_violations(message, path)
     for field in message.DESCRIPTOR.fields:
         rule = rule_of(field)
-        here = (*path, (field.name, 0))
         if is_absent(message, field):
+            here = (*path, (field.name, WHOLE))
             if rule.required:
                 yield Violation(here, f"is required but missing ({words_for_type(field)})")
             continue
         yield from _value_violations(message, field, rule, path)
-        yield from _repeated_violations(message, field, rule, here)
+        yield from _repeated_violations(message, field, rule, path)
         for index, child in children(message, field):
             yield from violations(child, (*path, (field.name, index)))
 
@@ -160,13 +160,18 @@ def _value_violations(
     for index, value in enumerate(values if is_repeated(field) else [values]):
         here = (*path, (field.name, index))
         if is_vector(field.message_type):
-            for component in field.message_type.fields:
-                inner = (*here, (component.name, 0))
-                yield from _number_violation(getattr(value, component.name), rule, inner)
+            yield from _component_violations(value, rule, here)
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             yield from _number_violation(value, rule, here)
         elif isinstance(value, str):
             yield from _text_violation(value, rule, here)
+
+
+def _component_violations(vector: Message, rule: rules_pb2.Rule, path: FieldPath) -> Iterator[Violation]:
+    for field in vector.DESCRIPTOR.fields:
+        # An absent component counts as 0, unless it is required: then its absence is the violation.
+        if vector.HasField(field.name) or not rule_of(field).required:
+            yield from _number_violation(getattr(vector, field.name), rule, (*path, (field.name, 0)))
 
 
 def _number_violation(value: float, rule: rules_pb2.Rule, path: FieldPath) -> Iterator[Violation]:
@@ -217,12 +222,12 @@ def _repeated_violations(
 ) -> Iterator[Violation]:
     values = getattr(message, field.name)
     if rule.ascending and any(low >= high for low, high in zip(values, values[1:], strict=False)):
-        yield Violation(path, "must ascend from entry to entry")
+        yield Violation((*path, (field.name, WHOLE)), "must ascend from entry to entry")
     if rule.unique_by:
         seen: set[Any] = set()
         for index, entry in enumerate(values):
             key = getattr(entry, rule.unique_by)
             if key in seen:
-                repeated = (*path[:-1], (field.name, index), (rule.unique_by, 0))
-                yield Violation(repeated, f"is {key!r} a second time; each entry needs its own")
+                again = (*path, (field.name, index), (rule.unique_by, 0))
+                yield Violation(again, f"is {key!r} a second time; each entry needs its own")
             seen.add(key)
