@@ -41,7 +41,13 @@ def test_the_published_default_has_not_changed(default):
 
 
 def test_arrays_have_the_shape_asked_for_and_their_dtypes(small):
-    arrays = {"raw": np.uint8, "labels": np.uint32, "tissue": np.uint8, "mitochondria": bool, "membrane": bool}
+    arrays = {
+        "raw": np.uint8,
+        "labels": np.uint32,
+        "tissue": np.uint8,
+        "mitochondria": bool,
+        "membrane": bool,
+    }
     for name, dtype in arrays.items():
         array = getattr(small, name)
         assert (array.shape, array.dtype) == (SMALL.shape, np.dtype(dtype)), name
@@ -88,16 +94,22 @@ def test_cell_membranes_are_darker_than_the_cytoplasm(default):
     assert default.raw[default.membrane].mean() < default.raw[inside].mean() - 20
 
 
-@pytest.mark.parametrize("voxel_size_nm", [(40.0, 10.0, 10.0), (20.0, 20.0, 20.0)], ids=["sections", "coarse"])
+@pytest.mark.parametrize(
+    "voxel_size_nm", [(40.0, 10.0, 10.0), (20.0, 20.0, 20.0)], ids=["sections", "coarse"]
+)
 def test_other_voxel_sizes_show_the_same_tissue(voxel_size_nm):
     """The neurites do not depend on the grid: a coarser one samples them."""
     fine = make_phantom(PhantomSpec(shape=(48, 48, 48), seed=9))
     factors = np.array(voxel_size_nm) / 10
-    coarse = make_phantom(PhantomSpec(shape=tuple(int(48 / f) for f in factors), seed=9, voxel_size_nm=voxel_size_nm))
+    coarse = make_phantom(
+        PhantomSpec(shape=tuple(int(48 / f) for f in factors), seed=9, voxel_size_nm=voxel_size_nm)
+    )
     z, y, x = (slice(int(f // 2), None, int(f)) for f in factors)
-    pairs = np.unique(np.stack([fine.labels[z, y, x].ravel(), coarse.labels.ravel()]), axis=1, return_counts=True)
+    pairs = np.unique(
+        np.stack([fine.labels[z, y, x].ravel(), coarse.labels.ravel()]), axis=1, return_counts=True
+    )
     largest = {}
-    for (a, b), count in zip(pairs[0].T, pairs[1], strict=True):
+    for (a, _), count in zip(pairs[0].T, pairs[1], strict=True):
         largest[a] = max(largest.get(a, 0), count)
     assert sum(largest.values()) / coarse.labels.size > 0.75
 
@@ -125,7 +137,7 @@ def test_an_impossible_spec_is_refused(changes):
 
 @pytest.mark.slow
 def test_simple_methods_fail_on_the_default_phantom(default):
-    """On 128³ of FIB-25 the same methods leave most of the tissue wrong; the phantom must be no easier prey."""
+    """On 128³ of FIB-25 the same methods leave most of the tissue wrong; a phantom must be no easier."""
     best = best_of_sweep(default.raw, default.labels)
     assert best["threshold"] >= 0.6
     assert best["watershed"] >= 0.4

@@ -131,8 +131,15 @@ def _walk(
         yield position, radius
 
 
-def _extend(tree: Tree, root: int, space: FreeSpace, course: Course, heading: np.ndarray,
-            rng: np.random.Generator, role: str = "d") -> list[int]:
+def _extend(
+    tree: Tree,
+    root: int,
+    space: FreeSpace,
+    course: Course,
+    heading: np.ndarray,
+    rng: np.random.Generator,
+    role: str = "d",
+) -> list[int]:
     """Grows one piece from the node `root`; returns the indices of the new nodes."""
     grown, parent = [], root
     for node_nm, radius_nm in _walk(space, course, tree.nodes_nm[root], heading, rng):
@@ -146,8 +153,14 @@ def _sideways(heading: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return unit(across - (across @ heading) * heading)
 
 
-def _branch(tree: Tree, trunk: list[int], space: FreeSpace, course: Course, probability: float,
-            rng: np.random.Generator) -> None:
+def _branch(
+    tree: Tree,
+    trunk: list[int],
+    space: FreeSpace,
+    course: Course,
+    probability: float,
+    rng: np.random.Generator,
+) -> None:
     """Side branches, thinner than the trunk, at random nodes of it."""
     for index in trunk[5:-5]:
         if rng.random() < probability:
@@ -172,8 +185,9 @@ def _spines(tree: Tree, trunk: list[int], probability: float, rng: np.random.Gen
         tree.add(tree.nodes_nm[index] + (reach + 0.6 * head_nm) * out, head_nm, parent, "n")
 
 
-def _grow_through(kind: str, start_nm: np.ndarray, space: FreeSpace, course: Course,
-                  rng: np.random.Generator) -> tuple[Tree, list[int]]:
+def _grow_through(
+    kind: str, start_nm: np.ndarray, space: FreeSpace, course: Course, rng: np.random.Generator
+) -> tuple[Tree, list[int]]:
     """A tree that grows both ways from a point; returns it with its trunk."""
     heading = unit(rng.standard_normal(3))
     room = float(space.at(start_nm[None])[0])
@@ -184,7 +198,9 @@ def _grow_through(kind: str, start_nm: np.ndarray, space: FreeSpace, course: Cou
     return tree, trunk
 
 
-def grow_cell_body(centre_nm: np.ndarray, radius_nm: float, space: FreeSpace, rng: np.random.Generator) -> Tree:
+def grow_cell_body(
+    centre_nm: np.ndarray, radius_nm: float, space: FreeSpace, rng: np.random.Generator
+) -> Tree:
     """A cell body (one large sphere and a few bumps) with a handful of dendrites leaving it."""
     tree = Tree("soma")
     root = tree.add(centre_nm, radius_nm, -1, "s")
@@ -216,7 +232,9 @@ def grow_vessel(radius_nm: float, space: FreeSpace, rng: np.random.Generator) ->
 
 def grow_dendrite(start_nm: np.ndarray, radius_nm: float, space: FreeSpace, rng: np.random.Generator) -> Tree:
     """A thick dendrite with branches and spines."""
-    tree, trunk = _grow_through("dendrite", start_nm, space, Course(radius_nm, 50.0, 0.22, 60.0, 400, 25.0), rng)
+    tree, trunk = _grow_through(
+        "dendrite", start_nm, space, Course(radius_nm, 50.0, 0.22, 60.0, 400, 25.0), rng
+    )
     _branch(tree, trunk, space, Course(60.0, 25.0, 0.4, 20.0, 60, 0.0), 0.03, rng)
     _spines(tree, trunk, 0.12, rng)
     space.occupy(tree)

@@ -72,7 +72,9 @@ def render(tissue: Tissue, structures: Structures, contrast: float, rng: np.rand
     rim = _line(structures.vesicles_nm, 7.0)
     grey -= 42.0 * rim
     grey -= _nucleus(grid, structures.nucleus_nm, rng)
-    grey = np.where(structures.vessel & (tissue.membrane_nm > 38.0), 205.0 + 2.0 * grid.noise(rng, 30.0), grey)
+    grey = np.where(
+        structures.vessel & (tissue.membrane_nm > 38.0), 205.0 + 2.0 * grid.noise(rng, 30.0), grey
+    )
     lamellae = 0.72 + 0.28 * np.cos(2 * np.pi * tissue.membrane_nm / 17.0)
     grey = np.where(structures.myelin, 62.0 + 30.0 * (1 - lamellae), grey)
     strength = contrast * np.clip(0.92 + 0.12 * grid.noise(rng, 50.0), 0.65, 1.15)
@@ -88,8 +90,13 @@ def section(grey: np.ndarray, slices_per_section: int) -> np.ndarray:
     return grey.reshape(-1, slices_per_section, *grey.shape[1:]).mean(axis=1)
 
 
-def image(grey: np.ndarray, noise: float, blur_nm: float, voxel_size_nm: tuple[float, float, float],
-          rng: np.random.Generator) -> np.ndarray:
+def image(
+    grey: np.ndarray,
+    noise: float,
+    blur_nm: float,
+    voxel_size_nm: tuple[float, float, float],
+    rng: np.random.Generator,
+) -> np.ndarray:
     """Grey values as recorded: point spread, shot and detector noise, uint8."""
     lateral = blur_nm / np.array(voxel_size_nm)
     seen = ndimage.gaussian_filter(grey, lateral)
@@ -98,7 +105,7 @@ def image(grey: np.ndarray, noise: float, blur_nm: float, voxel_size_nm: tuple[f
 
 
 def spoil(raw: np.ndarray, missing: int, dark: int, shifted: int, rng: np.random.Generator) -> np.ndarray:
-    """Puts defects into distinct sections: `missing` (all 0), `dark` (half the grey), `shifted` (a slip in y, x)."""
+    """Puts defects into distinct sections: missing (all 0), dark (half the grey), shifted (in y, x)."""
     sections = rng.permutation(np.arange(2, len(raw) - 2))[: missing + dark + shifted]
     spoilt = raw.copy()
     spoilt[sections[:missing]] = 0

@@ -32,7 +32,9 @@ class Grid:
         sigma = np.array(correlation_nm) / np.array(self.voxel_size_nm)
         coarse = np.maximum(1, np.floor(sigma / 2).astype(int))
         small = tuple(int(n) for n in np.ceil(np.array(self.shape) / coarse).astype(int) + 3)
-        values = ndimage.gaussian_filter(rng.standard_normal(small).astype(np.float32), sigma / coarse, mode="wrap")
+        values = ndimage.gaussian_filter(
+            rng.standard_normal(small).astype(np.float32), sigma / coarse, mode="wrap"
+        )
         if any(c > 1 for c in coarse):
             values = ndimage.zoom(values, coarse, order=1)
         values = values[tuple(slice(0, n) for n in self.shape)]
@@ -97,7 +99,9 @@ def fill(trees: list[Tree], grid: Grid, rng: np.random.Generator) -> Tissue:
     label = np.zeros(grid.shape, np.int32)
     voxel = np.array(grid.voxel_size_nm, np.float32)
     order = np.argsort(-radii, kind="stable")
-    _stamp_trees(nodes[order], radii[order], owner[order], ripple, voxel, np.float32(REACH_NM), first, second, label)
+    _stamp_trees(
+        nodes[order], radii[order], owner[order], ripple, voxel, np.float32(REACH_NM), first, second, label
+    )
     whole = _keep_attached(label, trees, grid)
     membrane = np.minimum((second - first) / 2, _FAR_NM / 4)
     moved = whole != label
@@ -153,8 +157,13 @@ def spheres_nm(grid: Grid, nodes_nm: np.ndarray, radii_nm: np.ndarray, reach_nm:
     distance = np.full(grid.shape, _FAR_NM, np.float32)
     if len(radii_nm):
         voxel = np.array(grid.voxel_size_nm, np.float32)
-        stamp_spheres(distance, np.asarray(nodes_nm, np.float32), np.asarray(radii_nm, np.float32), voxel,
-                      np.float32(reach_nm))
+        stamp_spheres(
+            distance,
+            np.asarray(nodes_nm, np.float32),
+            np.asarray(radii_nm, np.float32),
+            voxel,
+            np.float32(reach_nm),
+        )
     return distance
 
 
@@ -211,7 +220,9 @@ def place_synapses(tissue: Tissue, density_per_um3: float, rng: np.random.Genera
     return (index + 0.5) * size, tissue.tree.ravel()[chosen]
 
 
-def place_vesicles(tissue: Tissue, synapses_nm: np.ndarray, presynaptic: np.ndarray, rng: np.random.Generator):
+def place_vesicles(
+    tissue: Tissue, synapses_nm: np.ndarray, presynaptic: np.ndarray, rng: np.random.Generator
+):
     """Centres (nm) of the vesicles that crowd on the presynaptic side of each synapse, (n, 3)."""
     size = np.array(tissue.grid.voxel_size_nm)
     placed = [np.empty((0, 3))]

@@ -16,8 +16,10 @@ the default phantom, thresholding and a distance-transform watershed fail as the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 
@@ -80,16 +82,49 @@ class PhantomSpec:
 
     def __post_init__(self) -> None:
         if len(self.shape) != 3 or min(self.shape) < 8:
-            raise VolumeError(f"phantom shape {self.shape} (z, y, x) is too small; every axis needs at least 8 voxels")
+            raise VolumeError(
+                f"phantom shape {self.shape} (z, y, x) is too small; every axis needs at least 8 voxels"
+            )
         if len(self.voxel_size_nm) != 3 or min(self.voxel_size_nm) <= 0:
-            raise VolumeError(f"phantom voxel_size_nm {self.voxel_size_nm} must be three positive sizes (z, y, x)")
+            raise VolumeError(
+                f"phantom voxel_size_nm {self.voxel_size_nm} must be three positive sizes (z, y, x)"
+            )
         defects = self.missing_sections + self.dark_sections + self.shifted_sections
-        if min(self.missing_sections, self.dark_sections, self.shifted_sections) < 0 or defects > self.shape[0] - 4:
+        if (
+            min(self.missing_sections, self.dark_sections, self.shifted_sections) < 0
+            or defects > self.shape[0] - 4
+        ):
             raise VolumeError(f"{defects} spoilt sections do not fit into {self.shape[0]}; ask for fewer")
 
     def replace(self, **changes) -> PhantomSpec:
         """A copy with some fields changed, checked again."""
         return replace(self, **changes)
+
+
+def phantom_spec(
+    shape: tuple[int, int, int],
+    voxel_size_nm: tuple[float, float, float],
+    seed: int,
+    overrides: Mapping[str, Any],
+) -> PhantomSpec:
+    """A spec from the plain values of a config.
+
+    Args:
+      shape: voxels (z, y, x).
+      voxel_size_nm: (z, y, x).
+      seed: of tissue and image.
+      overrides: other fields of `PhantomSpec` by name.
+
+    Raises:
+      VolumeError: a name that is no field (lists those there are), or a value out of range.
+    """
+    known = sorted(
+        field.name for field in fields(PhantomSpec) if field.name not in ("shape", "voxel_size_nm", "seed")
+    )
+    unknown = sorted(set(overrides) - set(known))
+    if unknown:
+        raise VolumeError(f"phantom override {unknown[0]!r} is not known; valid are {', '.join(known)}")
+    return PhantomSpec(tuple(shape), tuple(voxel_size_nm), seed, **overrides)
 
 
 @dataclass(frozen=True)
@@ -124,7 +159,9 @@ def make_phantom(spec: PhantomSpec) -> Phantom:
     The same spec gives the same voxels (numpy's PCG64 streams, one per step, so that a change of
     one step leaves the others alone).
     """
-    streams = [np.random.default_rng(s) for s in np.random.SeedSequence([GENERATOR_VERSION, spec.seed]).spawn(4)]
+    streams = [
+        np.random.default_rng(s) for s in np.random.SeedSequence([GENERATOR_VERSION, spec.seed]).spawn(4)
+    ]
     trees = _grow(spec, streams[0])
     slices = max(1, round(spec.voxel_size_nm[0] / (1.5 * min(spec.voxel_size_nm[1:]))))
     grid = tissue_model.Grid(
@@ -167,7 +204,9 @@ def _grow(spec: PhantomSpec, rng: np.random.Generator) -> list[growth.Tree]:
     return trees
 
 
-def _cell_body_centres(spec: PhantomSpec, extent_nm: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+def _cell_body_centres(
+    spec: PhantomSpec, extent_nm: np.ndarray, rng: np.random.Generator
+) -> list[np.ndarray]:
     """Centres inside the block, at least two and a half radii apart (fewer when they do not fit)."""
     centres: list[np.ndarray] = []
     low = np.minimum(0.75 * spec.cell_body_radius_nm, 0.5 * extent_nm)
@@ -180,15 +219,19 @@ def _cell_body_centres(spec: PhantomSpec, extent_nm: np.ndarray, rng: np.random.
     return centres
 
 
-def _structures(spec: PhantomSpec, trees: list[growth.Tree], tissue: tissue_model.Tissue,
-                rng: np.random.Generator) -> imaging.Structures:
+def _structures(
+    spec: PhantomSpec, trees: list[growth.Tree], tissue: tissue_model.Tissue, rng: np.random.Generator
+) -> imaging.Structures:
     """Organelles, synapses, the vessel and myelin as distance fields and masks."""
     grid = tissue.grid
     kinds = np.array(["", *[tree.kind for tree in trees]])
     somata = [tree for tree in trees if tree.kind == "soma"]
     nucleus = tissue_model.spheres_nm(
-        grid, np.array([t.nodes_nm[0] for t in somata]).reshape(-1, 3),
-        np.array([0.66 * t.radii_nm[0] for t in somata]), 60.0)
+        grid,
+        np.array([t.nodes_nm[0] for t in somata]).reshape(-1, 3),
+        np.array([0.66 * t.radii_nm[0] for t in somata]),
+        60.0,
+    )
     nucleus += 9.0 * grid.noise(rng, 90.0)
     bearing = (kinds == "axon") & (rng.random(len(kinds)) < spec.myelinated)
     myelin = bearing[tissue.tree] & (tissue.membrane_nm < 48.0) & (tissue.nearest_nm > -400.0)
@@ -210,8 +253,14 @@ def _structures(spec: PhantomSpec, trees: list[growth.Tree], tissue: tissue_mode
     )
 
 
-def _truth(spec: PhantomSpec, trees: list[growth.Tree], tissue: tissue_model.Tissue,
-           structures: imaging.Structures, raw: np.ndarray, central: slice) -> Phantom:
+def _truth(
+    spec: PhantomSpec,
+    trees: list[growth.Tree],
+    tissue: tissue_model.Tissue,
+    structures: imaging.Structures,
+    raw: np.ndarray,
+    central: slice,
+) -> Phantom:
     """Reads labels, classes and skeletons off the central slice of every section."""
     nobody = (structures.vessel | structures.myelin)[central]
     tree = np.where(nobody, 0, tissue.tree[central])
@@ -228,7 +277,10 @@ def _truth(spec: PhantomSpec, trees: list[growth.Tree], tissue: tissue_model.Tis
     classes[structures.vessel[central]] = TissueClass.VESSEL
     somata = [i for i, t in enumerate(trees) if t.kind == "soma"]
     return Phantom(
-        spec=spec, raw=raw, labels=labels, tissue=classes,
+        spec=spec,
+        raw=raw,
+        labels=labels,
+        tissue=classes,
         mitochondria=(structures.mitochondria_nm < 0)[central],
         membrane=(tissue.membrane_nm < 10.0)[central],
         skeletons=_skeletons(trees, ids, labels, spec.voxel_size_nm),
@@ -239,14 +291,20 @@ def _truth(spec: PhantomSpec, trees: list[growth.Tree], tissue: tissue_model.Tis
 
 def _near_cell_bodies(trees: list[growth.Tree], tissue: tissue_model.Tissue) -> np.ndarray:
     """Voxels (bool) within the spheres of a cell body, a little swollen."""
-    parts = [(n, r) for t in trees if t.kind == "soma"
-             for n, r, role in zip(t.nodes_nm, t.radii_nm, t.roles, strict=True) if role == "s"]
+    parts = [
+        (n, r)
+        for t in trees
+        if t.kind == "soma"
+        for n, r, role in zip(t.nodes_nm, t.radii_nm, t.roles, strict=True)
+        if role == "s"
+    ]
     nodes = np.array([n for n, _ in parts]).reshape(-1, 3)
     return tissue_model.spheres_nm(tissue.grid, nodes, np.array([r for _, r in parts]), 40.0) < 25.0
 
 
-def _skeletons(trees: list[growth.Tree], ids: np.ndarray, labels: np.ndarray,
-               voxel_size_nm: tuple[float, float, float]) -> dict[int, Skeleton]:
+def _skeletons(
+    trees: list[growth.Tree], ids: np.ndarray, labels: np.ndarray, voxel_size_nm: tuple[float, float, float]
+) -> dict[int, Skeleton]:
     """The centre lines of each neuron where they run inside the block and inside their own label."""
     skeletons = {}
     for number, tree in enumerate(trees, start=1):

@@ -31,7 +31,9 @@ class Augmentation:
     noise: float = 0.0
 
 
-def random_geometry(augmentation: Augmentation, rng: np.random.Generator) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def random_geometry(
+    augmentation: Augmentation, rng: np.random.Generator
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Draws an axis order and the axes to mirror (after the exchange): (order, mirrored axes)."""
     order = [0, 1, 2]
     for group in augmentation.permute_axes:

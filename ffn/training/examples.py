@@ -24,14 +24,14 @@ from scipy.special import logit
 from configs.errors import ConfigError
 from ffn.network import Architecture
 from ffn.training.augmentation import Augmentation, apply_geometry, change_greys, random_geometry
-from ffn.training.partitions import NO_OBJECT, centres_by_class, partition_classes
+from ffn.training.partitions import NO_OBJECT, THRESHOLDS, centres_by_class, partition_classes
 
 
 @dataclass(frozen=True)
 class ExampleSettings:
     """How examples are made; probabilities, not logits.
 
-    `moves` is how many steps of delta the field of view may leave the centre along each axis. Centres
+    `moves` (z, y, x) is how many steps of delta the field of view may leave the centre. Centres
     lie at least `clearance` voxels from the nearest voxel of another object: inference never puts a
     seed on a membrane, and there the object to fill is anybody's guess.
     """
@@ -41,7 +41,8 @@ class ExampleSettings:
     move_threshold: float = 0.6
     target_inside: float = 0.95
     target_outside: float = 0.05
-    moves: int = 1
+    moves: tuple[int, int, int] = (1, 1, 1)
+    partition_thresholds: tuple[float, ...] = THRESHOLDS
     min_object_voxels: int = 10_000
     clearance: float = 2.0
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -59,23 +60,32 @@ class TrainingVolume:
       ConfigError: shapes differ, or no example fits into any object.
     """
 
-    def __init__(self, name: str, image: np.ndarray, labels: np.ndarray, architecture: Architecture,
-                 settings: ExampleSettings) -> None:
+    def __init__(
+        self,
+        name: str,
+        image: np.ndarray,
+        labels: np.ndarray,
+        architecture: Architecture,
+        settings: ExampleSettings,
+    ) -> None:
         if image.shape != labels.shape:
-            raise ConfigError(f"training volume {name}: raw is {image.shape} but labels are {labels.shape} (z, y, x)")
+            raise ConfigError(
+                f"training volume {name}: raw is {image.shape} but labels are {labels.shape}"
+            )
         self.name, self.image, self.labels = name, image, labels
         reach = zip(architecture.fov_zyx, architecture.deltas_zyx, strict=True)
         radius = tuple(fov // 2 + delta for fov, delta in reach)
         self.margin_zyx = tuple(n // 2 for n in canvas_shape(architecture, settings))
         if settings.augmentation.permute_axes:
             self.margin_zyx = _exchangeable_margin(self.margin_zyx, settings.augmentation.permute_axes)
-        classes = partition_classes(labels, radius, min_object_voxels=settings.min_object_voxels)
+        classes = partition_classes(labels, radius, settings.partition_thresholds, settings.min_object_voxels)
         classes[edt.edt(labels) < settings.clearance] = NO_OBJECT
         self.centres = centres_by_class(classes, self.margin_zyx)
         if not self.centres:
             raise ConfigError(
                 f"training volume {name} of shape {labels.shape} has no object of at least "
-                f"{settings.min_object_voxels} voxels in which an example of {canvas_shape(architecture, settings)} "
+                f"{settings.min_object_voxels} voxels in which an example of "
+                f"{canvas_shape(architecture, settings)} "
                 "fits; lower min_object_voxels or give a larger volume"
             )
 
@@ -88,7 +98,8 @@ class TrainingVolume:
 
 def canvas_shape(architecture: Architecture, settings: ExampleSettings) -> tuple[int, int, int]:
     """Voxels (z, y, x) of one example's canvas."""
-    z, y, x = (f + 2 * d * settings.moves for f, d in zip(architecture.fov_zyx, architecture.deltas_zyx, strict=True))
+    reach = zip(architecture.fov_zyx, architecture.deltas_zyx, settings.moves, strict=True)
+    z, y, x = (fov + 2 * delta * moves for fov, delta, moves in reach)
     return z, y, x
 
 
@@ -107,8 +118,14 @@ class Example:
     cursor: int = 0
 
 
-def make_example(number: int, seed: int, volumes: Sequence[TrainingVolume], weights: np.ndarray,
-                 architecture: Architecture, settings: ExampleSettings) -> Example:
+def make_example(
+    number: int,
+    seed: int,
+    volumes: Sequence[TrainingVolume],
+    weights: np.ndarray,
+    architecture: Architecture,
+    settings: ExampleSettings,
+) -> Example:
     """Example `number` of the run with this seed; volumes are drawn by `weights` (n,), which sum to 1."""
     rng = np.random.default_rng([seed, number])
     volume = volumes[int(rng.choice(len(volumes), p=weights))]
@@ -125,9 +142,9 @@ def make_example(number: int, seed: int, volumes: Sequence[TrainingVolume], weig
     return Example(number, image, target, logits, _offsets(architecture, settings.moves, rng))
 
 
-def _offsets(architecture: Architecture, moves: int, rng: np.random.Generator) -> np.ndarray:
+def _offsets(architecture: Architecture, moves: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
     """The centre, then every other position within reach: nearest shells first, shuffled within each."""
-    steps = np.array(list(itertools.product(range(-moves, moves + 1), repeat=3)))
+    steps = np.array(list(itertools.product(*(range(-n, n + 1) for n in moves))))
     steps = steps[rng.permutation(len(steps))]
     steps = steps[np.argsort(np.abs(steps).max(axis=1), kind="stable")]
     still = np.array(architecture.deltas_zyx) == 0
@@ -141,8 +158,15 @@ class ExampleStream:
     Iterate with `fields_of_view` to fill a batch and `update` to return the network's logits.
     """
 
-    def __init__(self, volumes: Sequence[TrainingVolume], volume_weights: Sequence[float], architecture: Architecture,
-                 settings: ExampleSettings, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        volumes: Sequence[TrainingVolume],
+        volume_weights: Sequence[float],
+        architecture: Architecture,
+        settings: ExampleSettings,
+        batch_size: int,
+        seed: int,
+    ) -> None:
         self._volumes, self._architecture, self._settings, self._seed = volumes, architecture, settings, seed
         self._weights = np.asarray(volume_weights, float) / np.sum(volume_weights)
         self._threshold = float(logit(settings.move_threshold))
@@ -152,7 +176,9 @@ class ExampleStream:
         self._fields: list[tuple[slice, ...]] = []
 
     def _make(self, number: int) -> Example:
-        return make_example(number, self._seed, self._volumes, self._weights, self._architecture, self._settings)
+        return make_example(
+            number, self._seed, self._volumes, self._weights, self._architecture, self._settings
+        )
 
     def _fresh(self) -> Example:
         example = self._make(self._next)

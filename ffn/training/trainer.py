@@ -26,7 +26,6 @@ from jobs.pieces import load_npz, save_npz
 from jobs.progress import Progress
 
 _EMA_EVERY = 4
-_LOG_EVERY = 50
 
 
 @dataclass(frozen=True)
@@ -38,12 +37,16 @@ class TrainSettings:
       batch_size: examples in flight, fields of view per step.
       learning_rate: of the flat part.
       warmup_steps: steps over which it rises from 0.
-      decay_share: share of the run, at its end, over which it falls to 0.
-      clip: gradients are cut to ±clip, weight by weight.
+      decay_share: share of the run, at its end, over which it falls …
+      final_rate_fraction: … to this fraction of itself.
+      betas: of Adam.
+      clip: gradients are cut to ±clip, weight by weight; 0 = not cut.
       ema_decay: of the averaged weights, per step.
       compute_dtype: float32 or bfloat16 (variables stay float32).
       seed: of initial weights and examples.
-      checkpoint_minutes: time between checkpoints.
+      checkpoint_minutes, checkpoint_steps: a checkpoint is written when either has passed; 0 = not by this.
+      log_seconds: time between two lines of the log.
+      examples: see `ExampleSettings`.
     """
 
     total_fovs: int
@@ -51,11 +54,15 @@ class TrainSettings:
     learning_rate: float = 1.5e-3
     warmup_steps: int = 200
     decay_share: float = 0.3
+    final_rate_fraction: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
     clip: float = 0.7
     ema_decay: float = 0.999
     compute_dtype: str = "float32"
     seed: int = 1
     checkpoint_minutes: float = 5.0
+    checkpoint_steps: int = 0
+    log_seconds: float = 30.0
     examples: ExampleSettings = field(default_factory=ExampleSettings)
 
 
@@ -68,11 +75,13 @@ class TrainResult:
 
 
 def learning_rate_at(step: int, settings: TrainSettings) -> float:
-    """The learning rate of a step (from 0): warm-up, flat, half cosine to 0."""
+    """The learning rate of a step (from 0): warm-up, flat, half cosine down."""
     steps = max(1, settings.total_fovs // settings.batch_size)
     warm = min(1.0, (step + 1) / max(1, settings.warmup_steps))
     left = (steps - step) / max(1.0, settings.decay_share * steps)
-    return settings.learning_rate * warm * (0.5 - 0.5 * math.cos(math.pi * min(1.0, max(0.0, left))))
+    fall = 0.5 - 0.5 * math.cos(math.pi * min(1.0, max(0.0, left)))
+    floor = settings.final_rate_fraction
+    return settings.learning_rate * warm * (floor + (1 - floor) * fall)
 
 
 class _Averages:
@@ -116,7 +125,7 @@ def train(
 
     keras.utils.set_random_seed(settings.seed)
     model = build_network(architecture, settings.compute_dtype)
-    engine = Trainable(model, keras.optimizers.Adam(settings.learning_rate, clipvalue=settings.clip))
+    engine = Trainable(model, _adam(settings))
     stream = ExampleStream(
         volumes, volume_weights, architecture, settings.examples, settings.batch_size, settings.seed
     )
@@ -126,11 +135,24 @@ def train(
     return TrainResult(run.averaged(), run.figures())
 
 
+def _adam(settings: TrainSettings):
+    import keras
+
+    first, second = settings.betas
+    clip = settings.clip or None
+    return keras.optimizers.Adam(settings.learning_rate, beta_1=first, beta_2=second, clipvalue=clip)
+
+
 class _Run:
     """The state of one training and its files."""
 
     def __init__(self, architecture, settings, run_dir, engine, stream, on_checkpoint) -> None:
-        self._architecture, self._settings, self._engine, self._stream = architecture, settings, engine, stream
+        self._architecture, self._settings, self._engine, self._stream = (
+            architecture,
+            settings,
+            engine,
+            stream,
+        )
         self._on_checkpoint = on_checkpoint or (lambda weights, figures: None)
         self._checkpoint = run_dir / "checkpoint.npz"
         self._log = run_dir / "log.csv"
@@ -139,7 +161,9 @@ class _Run:
         run_dir.mkdir(parents=True, exist_ok=True)
 
     def _identity(self) -> str:
-        return json.dumps({"architecture": asdict(self._architecture), "batch_size": self._settings.batch_size})
+        return json.dumps(
+            {"architecture": asdict(self._architecture), "batch_size": self._settings.batch_size}
+        )
 
     def restore(self) -> None:
         if not self._checkpoint.exists():
@@ -184,7 +208,7 @@ class _Run:
     def loop(self) -> None:
         settings = self._settings
         steps = settings.total_fovs // settings.batch_size
-        last = saved = time.monotonic()
+        last = saved = logged = time.monotonic()
         done = self._step * settings.batch_size
         with Progress(steps * settings.batch_size, "fov", description="training", done=done) as progress:
             while self._step < steps:
@@ -193,13 +217,18 @@ class _Run:
                 now = time.monotonic()
                 self._hours += (now - last) / 3600
                 last = now
-                if self._step % _LOG_EVERY == 0:
+                if now - logged > settings.log_seconds:
                     self._write_log()
+                    logged = now
                     progress.note(loss=self.figures()["loss"])
-                if now - saved > 60 * settings.checkpoint_minutes:
+                if self._checkpoint_due(now - saved):
                     self.save()
                     saved = now
         self.save()
+
+    def _checkpoint_due(self, seconds: float) -> bool:
+        minutes, steps = self._settings.checkpoint_minutes, self._settings.checkpoint_steps
+        return bool(minutes and seconds > 60 * minutes) or bool(steps and self._step % steps == 0)
 
     def _one_step(self) -> None:
         image, logits, target = self._stream.fields_of_view()
@@ -217,7 +246,11 @@ class _Run:
             self._averages.follow(self._engine.weights(), self._step)
 
     def _write_log(self) -> None:
-        row = {**self.figures(), "step": self._step, "learning_rate": learning_rate_at(self._step, self._settings)}
+        row = {
+            **self.figures(),
+            "step": self._step,
+            "learning_rate": learning_rate_at(self._step, self._settings),
+        }
         fresh = not self._log.exists()
         with self._log.open("a", newline="") as file:
             writer = csv.DictWriter(file, row)

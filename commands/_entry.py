@@ -1,0 +1,71 @@
+"""What all commands share: flags of their own, errors on one line, exit codes.
+
+Each command keeps its flags in its own `absl.flags.FlagValues`, so that several commands can live in one
+process. Exit codes: 0 done; 1 the work itself failed; 2 something the user can mend; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import flags
+
+from configs.errors import ReconstructionError
+
+_HELP = {"-h", "--help", "-help"}
+
+
+def run_command(
+    flag_values: flags.FlagValues,
+    usage: str,
+    main: Callable[[Sequence[str]], int | None],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Parses the flags, runs the command, and turns errors into a line and an exit code.
+
+    Args:
+      flag_values: where the command defined its flags.
+      usage: shown with the flags on --help.
+      main: gets the arguments that are no flags; returns an exit code (None = 0).
+      arguments: without the program's name; those of the process by default.
+
+    Returns:
+      The exit code.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if _HELP & set(arguments):
+        print(f"{usage}\n\nflags:\n{_describe(flag_values)}")
+        return 0
+    flag_values.unparse_flags()
+    try:
+        rest = flag_values(["command", *arguments])[1:]
+        return main(rest) or 0
+    except (flags.Error, ReconstructionError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+
+
+def _describe(flag_values: flags.FlagValues) -> str:
+    lines = []
+    for name in sorted(flag_values):
+        flag = flag_values[name]
+        if name == flag.name:
+            default = "" if flag.default in (None, "") else f" (default {flag.default})"
+            lines.append(f"  --{name}\n      {flag.help}{default}")
+    return "\n".join(lines)
+
+
+def no_arguments(rest: Sequence[str]) -> None:
+    """Refuses arguments that no flag took.
+
+    Raises:
+      flags.Error: there are some.
+    """
+    if rest:
+        raise flags.Error(f"unexpected argument {rest[0]!r}; see --help")
