@@ -138,7 +138,7 @@ class Volume(ABC):
             )
         if not self.bounds.contains_box(box):
             raise VolumeError(
-                f"box {box} leaves volume '{self.spec}' ({self.bounds}); shrink it to those bounds (zyx voxels)"
+                f"box {box} leaves volume '{self.spec}' ({self.bounds}); shrink it to those bounds"
             )
 
 
@@ -208,7 +208,7 @@ def checked_voxel_size(values: Iterable[Any], spec: str) -> SizeNm:
         z, y, x = (float(value) for value in values)
     except (TypeError, ValueError) as error:
         raise VolumeError(
-            f"voxel size {values!r} of '{spec}' is not three numbers; give nm (z, y, x)"
+            f"voxel size {np.asarray(values).tolist()} of '{spec}' is not three numbers; give nm (z, y, x)"
         ) from error
     if not all(math.isfinite(value) and value > 0 for value in (z, y, x)):
         raise VolumeError(f"voxel size {(z, y, x)} of '{spec}' is not positive; give nm (z, y, x)")
@@ -244,8 +244,8 @@ def start_of(spec: str, offset_nm: Iterable[Any] | None, voxel_size_nm: SizeNm) 
             raise ValueError("between two voxels")
     except (TypeError, ValueError, OverflowError) as error:
         raise VolumeError(
-            f"offset {offset_nm!r} nm of '{spec}' is no whole number of voxels of {voxel_size_nm} nm; "
-            "correct the stored offset or voxel size"
+            f"offset {np.asarray(offset_nm).tolist()} nm of '{spec}' is no whole number of voxels of "
+            f"{voxel_size_nm} nm; correct the stored offset or voxel size"
         ) from error
     z, y, x = map(round, exact)
     return z, y, x

@@ -18,7 +18,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from jobs.pieces import PieceError, atomic_path
+from jobs.pieces import atomic_path
 from volumes.base import NewVolume, Volume, require_mode, require_voxels, start_of, voxel_size_of
 from volumes.box import Box
 from volumes.errors import VolumeError, mended
@@ -101,17 +101,28 @@ def create_hdf5(location: str, new: NewVolume) -> Hdf5Volume:
     """
     new.require_dtype(*DTYPES)
     path, _, name = location.rpartition(":")
+    if not name.strip("/"):
+        raise VolumeError(f"'{new.spec}' names no dataset; write '{path}:NAME'")
     target = Path(path).expanduser()
-    with mended(f"cannot write '{new.spec}'", "choose another output", OSError, ValueError, PieceError):
+    with mended(f"cannot write '{new.spec}'", "choose another output", OSError, ValueError, TypeError):
         if not target.exists():
             with atomic_path(target) as temporary, h5py.File(temporary, "w") as file:
                 _make_dataset(file, name, new)
         else:
             with _open_file(target, "r+") as file:
-                if name in file and not new.overwrite:
-                    raise new.refuse_existing(f"dataset '{name}' of '{path}'")
+                _require_free(file, path, name, new)
                 _make_dataset(file, name, new)
     return open_hdf5(location, new.spec, None, "r+")
+
+
+def _require_free(file: h5py.File, path: str, name: str, new: NewVolume) -> None:
+    """Refuse to replace a dataset unless asked to, and anything but a dataset at all."""
+    if name not in file:
+        return
+    if not isinstance(file[name], h5py.Dataset):
+        raise VolumeError(f"'{name}' of '{path}' is a group; name a dataset in it: '{new.spec}/NAME'")
+    if not new.overwrite:
+        raise new.refuse_existing(f"dataset '{name}' of '{path}'")
 
 
 def _make_dataset(file: h5py.File, name: str, new: NewVolume) -> None:

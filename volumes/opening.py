@@ -70,6 +70,10 @@ def open_volume(
             axes; no voxel size; a volume that cannot be written to under 'r+'.
     """
     require_mode(mode)
+    if not isinstance(source, (str, os.PathLike, np.ndarray)):
+        raise VolumeError(
+            f"a volume is a SPEC or an array, not {type(source).__name__}; write one of: {_FORMS}"
+        )
     if isinstance(source, np.ndarray):
         from volumes.arrays import ArrayVolume
 

@@ -29,7 +29,7 @@ from cloudvolume import CloudVolume
 from cloudvolume.exceptions import DecodingError, EmptyFileException, EmptyVolumeException
 from cloudvolume.lib import Bbox
 
-from jobs.pieces import PieceError, atomic_path
+from jobs.pieces import atomic_path
 from volumes.base import NewVolume, Volume, require_mode, require_voxels, voxel_size_of
 from volumes.box import Box
 from volumes.errors import VolumeError, mended
@@ -129,7 +129,7 @@ def create_precomputed(location: str, new: NewVolume) -> PrecomputedVolume:
         )
     url = _url_of(location)
     info = _new_info(new)
-    with mended(f"cannot write '{new.spec}'", "choose another output", PieceError, *_DAMAGED):
+    with mended(f"cannot write '{new.spec}'", "choose another output", *_DAMAGED):
         present = _read_info(url, new.spec)
         if present is not None:
             if not new.overwrite:

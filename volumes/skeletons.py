@@ -244,8 +244,8 @@ def _edges_of_parents(ids: list[int], parents: list[int], path: object) -> np.nd
 
 
 def _write_text(path: str | os.PathLike[str], text: str) -> None:
-    from jobs.pieces import PieceError, atomic_path
+    from jobs.pieces import atomic_path
 
     problem = f"cannot write '{path}'"
-    with mended(problem, "choose another place", OSError, PieceError), atomic_path(path) as temporary:
+    with mended(problem, "choose another place", OSError), atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -25,7 +25,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from jobs.pieces import PieceError, atomic_path
+from jobs.pieces import atomic_path
 from volumes.base import NewVolume, Volume, require_mode, require_voxels, voxel_size_of
 from volumes.box import Box, Zyx
 from volumes.errors import VolumeError, mended
@@ -111,7 +111,6 @@ def open_stack(location: str, spec: str, voxel_size_nm: Iterable[float] | None, 
     writable = require_mode(mode)
     folder, pattern = _parts(location, spec)
     described = _read_sidecar(folder)
-    size_nm = voxel_size_of(spec, voxel_size_nm, described.get("voxel_size_nm"))
     sparse = described.get("pattern") == pattern and "shape" in described
     if sparse:
         with mended(f"cannot understand '{folder / SIDECAR}'", "repair or remove it", *_DAMAGED):
@@ -128,7 +127,7 @@ def open_stack(location: str, spec: str, voxel_size_nm: Iterable[float] | None, 
         files,
         section=(section[0], section[1]),
         dtype=dtype,
-        voxel_size_nm=size_nm,
+        voxel_size_nm=voxel_size_of(spec, voxel_size_nm, described.get("voxel_size_nm")),
         start=Box.from_shape((0, 0, 0), described.get("start", (0, 0, 0))).start,
         sparse=sparse,
         writable=writable,
@@ -164,7 +163,7 @@ def create_stack(location: str, new: NewVolume) -> StackVolume:
         "pattern": pattern,
         "axes": "zyx",
     }
-    with mended(f"cannot write '{new.spec}'", "choose another output", OSError, PieceError):
+    with mended(f"cannot write '{new.spec}'", "choose another output", OSError):
         for path in present:
             path.unlink()
         with atomic_path(folder / SIDECAR) as temporary:
@@ -232,9 +231,7 @@ def _read_png(path: Path) -> np.ndarray:
 
 def _write_section(path: Path, section: np.ndarray, spec: str) -> None:
     with (
-        mended(
-            f"cannot write section '{path}' of '{spec}'", "check rights and free space", OSError, PieceError
-        ),
+        mended(f"cannot write section '{path}' of '{spec}'", "check rights and free space", OSError),
         atomic_path(path) as temporary,
     ):
         if path.suffix.lower() == ".png":

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from jobs.pieces import PieceError, atomic_path
+from jobs.pieces import atomic_path
 from volumes.base import NewVolume, Volume, require_mode, require_voxels, voxel_size_of
 from volumes.box import Box
 from volumes.errors import VolumeError, mended
@@ -123,7 +123,7 @@ def create_tiff(location: str, new: NewVolume) -> TiffVolume:
         raise new.refuse_existing(f"file '{path}'")
     _, y_nm, x_nm = new.voxel_size_nm
     with (
-        mended(f"cannot write '{new.spec}'", "choose another output", PieceError, *_DAMAGED),
+        mended(f"cannot write '{new.spec}'", "choose another output", *_DAMAGED),
         atomic_path(path) as temporary,
     ):
         tifffile.memmap(

@@ -70,6 +70,10 @@ def open_zarr(
             path = _finest(attributes, spec)
             place, url = placement(attributes, path), f"{url}{path}/"
             kind, _ = _node(url)
+            if kind not in ("zarr", "zarr3"):
+                raise VolumeError(
+                    f"'{spec}' lists array '{path}', which is not there; write the volume again"
+                )
         else:
             place = _placement_of_array(url, attributes, spec, voxel_size_nm)
     store = open_store(spec, kind, url, writable)
