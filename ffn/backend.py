@@ -80,9 +80,9 @@ def make_predictor(model: keras.Model) -> Predictor:
 def keep_unfused(tensor: Any) -> Any:
     """The same tensor, behind a step that TensorFlow's graph optimiser does not look through.
 
-    TensorFlow (2.21) fuses convolution, bias and ReLU, unless the graph holds a chain of residual sums: it then
-    tries to fuse these too, trips ("remapper failed") and leaves the whole graph unfused, which costs 5 %
-    in float32 and 15 % in bfloat16. With one branch of every sum behind this step the rest is fused.
+    TensorFlow (2.21) fuses convolution, bias and ReLU, unless the graph holds a chain of residual sums: it
+    then tries to fuse these too, trips ("remapper failed") and leaves the whole graph unfused, which costs
+    5 % in float32 and 15 % in bfloat16. With one branch of every sum behind this step the rest is fused.
     """
     return _engine({"tensorflow": _tensorflow_snapshot, "jax": lambda same: same})(tensor)
 
@@ -283,7 +283,8 @@ def _jax_step(model: keras.Model, optimizer: keras.Optimizer) -> Callable[..., A
     def run(image: np.ndarray, logits: np.ndarray, target: np.ndarray) -> tuple[Any, Any]:
         variables = [v.value for v in model.trainable_variables], [v.value for v in optimizer.variables]
         updated, loss, weights, slots = step(*variables, image, logits, target)
-        for variable, value in zip([*model.trainable_variables, *optimizer.variables], [*weights, *slots], strict=True):
+        stored = [*model.trainable_variables, *optimizer.variables]
+        for variable, value in zip(stored, [*weights, *slots], strict=True):
             variable.assign(value)
         return updated, loss
 

@@ -20,11 +20,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from configs.errors import ConfigError
+from ffn.backend import COMPUTE_DTYPES, keep_unfused
 
 if TYPE_CHECKING:
     import keras
 
-COMPUTE_DTYPES = ("float32", "bfloat16")
 CONVSTACK_3D = "convstack_3d"
 
 
@@ -152,6 +152,7 @@ def _convstack_3d(architecture: Architecture, compute_dtype: str) -> keras.Model
         inside = rectify(f"relu{module}", x)
         inside = convolve(f"conv{module}_a", inside, 3, architecture.features, "relu")
         inside = convolve(f"conv{module}_b", inside, 3, architecture.features)
+        inside = keras.layers.Lambda(keep_unfused, name=f"unfused{module}", dtype=policy)(inside)
         x = keras.layers.Add(name=f"module{module}", dtype=policy)([x, inside])
     update = convolve("conv_lom", rectify("relu_lom", x), 1, 1)
     logits = keras.ops.cast(update, "float32") + inputs[..., 1:2]
@@ -159,7 +160,7 @@ def _convstack_3d(architecture: Architecture, compute_dtype: str) -> keras.Model
 
 
 def _initializer(layer: str, depth: int) -> Any:
-    """Starts a residual stack as the identity: the output proposes nothing, modules add little to each other."""
+    """Starts a residual stack as the identity: the output proposes nothing, modules add little."""
     import keras
 
     if layer == "conv_lom":
