@@ -10,7 +10,7 @@ from configs.errors import ReconstructionError
 
 # Colours, tensorstore's status codes, and what it adds in brackets for its own developers.
 _NOISE = re.compile(r"\x1b\[[0-9;]*m|^[A-Z_]{5,}: | \[(?:tensorstore_spec|os_error_code|source locations)=.*")
-_LONGEST = 200
+_LONGEST = 400
 
 
 class VolumeError(ReconstructionError):
