@@ -127,7 +127,7 @@ def _engine(choices: dict[str, Callable[..., Any]]) -> Callable[..., Any]:
 def _tensorflow_predictor(model: keras.Model) -> Predictor:
     import tensorflow as tf
 
-    weights = [np.array(variable) for variable in model.trainable_variables]
+    weights = [_to_numpy(variable) for variable in model.trainable_variables]
     fields = tf.TensorSpec([None, *model.input_shape[1:4]], tf.float32)
 
     @tf.function(input_signature=[fields, fields], jit_compile=False)
@@ -143,7 +143,7 @@ def _jax_predictor(model: keras.Model) -> Predictor:
     import jax
     import jax.numpy as jnp
 
-    weights = [jnp.asarray(variable) for variable in model.trainable_variables]
+    weights = [jnp.asarray(_to_numpy(variable)) for variable in model.trainable_variables]
 
     @jax.jit
     def forward(image: jax.Array, logits: jax.Array) -> jax.Array:

@@ -107,13 +107,15 @@ def _read_weights(prefix: Path, architecture: Architecture) -> dict[str, np.ndar
         raise WeightsError(f"there is no {prefix}.index; give a checkpoint's path without .index or .data-…")
     try:
         reader = tf.train.load_checkpoint(str(prefix))
-        _check_shapes(prefix, reader.get_variable_to_shape_map(), architecture)
-        tensors = {name: reader.get_tensor(_tf1_name(name)) for name in variable_shapes(architecture)}
+        found = reader.get_variable_to_shape_map()
+        _check_shapes(prefix, found, architecture)
+        # All of them, also those not needed: reading is what finds a truncated file.
+        tensors = {name: reader.get_tensor(name) for name in found}
     # TensorFlow gives its status codes several Python types; a short read comes as an IndexError.
     except (tf.errors.OpError, IndexError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise WeightsError(f"checkpoint {prefix} is truncated or damaged: {reason}; copy it again") from error
-    return {name: np.asarray(tensor, np.float32) for name, tensor in tensors.items()}
+    return {name: np.asarray(tensors[_tf1_name(name)], np.float32) for name in variable_shapes(architecture)}
 
 
 def _check_shapes(prefix: Path, found: Mapping[str, list[int]], architecture: Architecture) -> None:

@@ -168,7 +168,9 @@ def instantiate(network: NetworkFile, compute_dtype: str = "float32") -> keras.M
 
 def weights_of(model: keras.Model) -> dict[str, np.ndarray]:
     """Variable name -> float32 array (a copy) of a model of `ffn.network.build_network`."""
-    return {variable.path: np.array(variable, np.float32) for variable in model.weights}
+    import keras
+
+    return {v.path: np.array(keras.ops.convert_to_numpy(v), np.float32) for v in model.weights}
 
 
 def check_weights(network: NetworkFile, where: str) -> None:
