@@ -60,7 +60,8 @@ class ConfigView:
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"{type(self).__name__} is read-only; use .replace({name}=…), which validates")
 
-    __delattr__ = __setattr__  # type: ignore[assignment]
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"{type(self).__name__} is read-only; use .replace({name}=None)")
 
     def replace(self, **fields: Any) -> ConfigView:
         """A view with some fields changed, validated again.
