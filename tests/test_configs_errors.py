@@ -40,7 +40,7 @@ FAULTS = {
     "unopened": ("}", "got }"),
     "missing block": ("phantom { }", "phantom.shape is required but missing (a block { z, y, x })"),
     "missing axis": ("phantom { shape { z: 20 y: 20 } }", "phantom.shape.x is required but missing"),
-    "out of range": ("phantom { shape { z: 20 y: 20 x: 0 } }", "shape.x is 0, but must be at least 16"),
+    "out of range": ("phantom { shape { z: 20 y: 20 x: 0 } }", "shape.x is 0, but must be at least 8"),
     "missing text": ("evaluation { labels { } }", "evaluation.labels.spec is required but missing"),
     "blank text": ('evaluation { labels { spec: " " } }', "evaluation.labels.spec is required but empty"),
     "infinite": (

@@ -142,6 +142,11 @@ def test_every_rule_fits_the_type_of_its_field(message: Descriptor) -> None:
         assert not (rule.required and defaulted), field.full_name
 
 
+def test_no_field_is_hidden_by_a_method_of_its_view() -> None:
+    names = {field.name for message in _messages() for field in message.fields}
+    assert not names & set(vars(configs.ConfigView))
+
+
 def test_every_message_of_ours_has_a_comment_above_it() -> None:
     text = (generate.FOLDER / "reconstruction.proto").read_text(encoding="utf-8")
     bare = re.findall(r"^(?!//).*\n(?:message|enum) (\w+)", text, re.MULTILINE)
