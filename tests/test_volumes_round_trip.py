@@ -21,7 +21,7 @@ SPECS = {
     "tiff_stack": "stack:{folder}/tiffs/s*.tif",
     "png_stack": "stack:{folder}/pngs/s*.png",
 }
-EXAMPLES = settings(max_examples=20)
+EXAMPLES = settings(max_examples=10)
 formats = pytest.mark.parametrize("form", SPECS)
 
 
@@ -80,6 +80,20 @@ def test_labels_above_two_to_the_53_survive(tmp_path: Path, form: str):
     with open_volume(spec, mode="r+") as volume:
         volume.write(bounds, labels)
     np.testing.assert_array_equal(open_volume(spec).read(), labels)
+
+
+@pytest.mark.parametrize("form", ["hdf5", "precomputed", "zarr2", "zarr3", "n5"])
+def test_a_volume_of_terabytes_costs_what_is_read_and_written(tmp_path: Path, form: str):
+    bounds = Box.from_shape((30_000, 20_000, 10_001), (-5, 7, 9))
+    box = Box.from_shape((3, 4, 5), (29_000, 19_000, 9_000))
+    labels = np.arange(60, dtype=np.uint64).reshape(box.shape)
+    with create_volume(
+        _spec(form, tmp_path), bounds=bounds, dtype="uint64", voxel_size_nm=(8, 8, 8), chunk_shape=(16, 8, 4)
+    ) as volume:
+        assert (volume.shape, volume.chunk_shape) == (bounds.shape, (16, 8, 4))
+        volume.write(box, labels)
+        np.testing.assert_array_equal(volume.read(box.grow(2))[2:-2, 2:-2, 2:-2], labels)
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*")) < 1_000_000
 
 
 @formats

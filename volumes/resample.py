@@ -85,7 +85,7 @@ def _coarse_shape(shape: Iterable[int], block: Zyx) -> tuple[int, ...]:
 
 
 @numba.njit(nogil=True, cache=True)
-def _mean_of_integers(image, block, coarse):
+def _mean_of_integers(image: np.ndarray, block: Zyx, coarse: np.ndarray) -> None:
     for z, y, x in np.ndindex(coarse.shape):
         part = image[
             z * block[0] : (z + 1) * block[0],
@@ -100,7 +100,7 @@ def _mean_of_integers(image, block, coarse):
 
 
 @numba.njit(nogil=True, cache=True)
-def _mean_of_floats(image, block, coarse):
+def _mean_of_floats(image: np.ndarray, block: Zyx, coarse: np.ndarray) -> None:
     for z, y, x in np.ndindex(coarse.shape):
         part = image[
             z * block[0] : (z + 1) * block[0],
@@ -114,7 +114,7 @@ def _mean_of_floats(image, block, coarse):
 
 
 @numba.njit(nogil=True, cache=True)
-def _mode(labels, block, coarse):
+def _mode(labels: np.ndarray, block: Zyx, coarse: np.ndarray) -> None:
     seen = np.empty(block[0] * block[1] * block[2], labels.dtype)
     counts = np.empty(seen.size, np.int64)
     for z, y, x in np.ndindex(coarse.shape):

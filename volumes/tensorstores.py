@@ -32,7 +32,8 @@ class TensorStoreVolume(Volume):
             bounds=Box.from_shape(store.shape, start),
             dtype=dtype,
             voxel_size_nm=voxel_size_nm,
-            chunk_shape=store.chunk_layout.write_chunk.shape,
+            # What is written as one: of a sharded array the shard, not the chunks in it.
+            chunk_shape=[int(edge or 1) for edge in store.chunk_layout.write_chunk.shape or store.shape],
             writable=writable,
         )
         self._store_zyx = store

@@ -143,7 +143,7 @@ def _sections(file: tifffile.TiffFile, path: Path, spec: str, writable: bool) ->
     series = file.series[0]
     if series.ndim == 2 and len(file.series) > 1:
         return _equal_pages(file, spec, writable)
-    require_voxels(f"{spec}' with axes '{series.axes}", series.shape, np.dtype(series.dtype))
+    require_voxels(spec, series.shape, np.dtype(series.dtype))
     if series.dataoffset is not None:
         return np.memmap(
             path,
