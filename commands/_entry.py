@@ -6,8 +6,10 @@ process. Exit codes: 0 done; 1 the work itself failed; 2 something the user can 
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 
 from absl import flags
@@ -49,6 +51,27 @@ def run_command(
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         return 130
+
+
+def load_keras_quietly() -> None:
+    """Imports Keras and its backend without the notices they print about the machine.
+
+    TensorFlow writes these straight to the process's standard error before its log level is read. They are
+    shown after all when the import fails.
+    """
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as notices:
+        os.dup2(notices.fileno(), 2)
+        try:
+            importlib.import_module("keras")
+        except BaseException:
+            notices.seek(0)
+            os.write(terminal, notices.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
 
 
 def _describe(flag_values: flags.FlagValues) -> str:

@@ -6,7 +6,6 @@ The network file is renewed with every checkpoint, so that it can be tried while
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from commands._entry import no_arguments, run_command
+from commands._entry import load_keras_quietly, no_arguments, run_command
 from configs import ConfigView, box_bounds, load_config, save_resolved
 
 FLAGS = flags.FlagValues()
@@ -33,6 +32,7 @@ def _main(rest: Sequence[str]) -> None:
     config = load_config(_CONFIG.value, require=("training",))
     output = Path(config.output_dir)
     save_resolved(config, output / "config.textproto")
+    load_keras_quietly()
     train_from_config(config)
     print(f"trained network: {config.training.output_weights}\nlog and checkpoint: {output}")
 
@@ -88,35 +88,31 @@ def _settings(training: ConfigView):
         init_activation=training.init_activation,
         pad_value=training.pad_value,
         move_threshold=training.move_threshold,
-        target_inside=training.object_target,
-        target_outside=training.background_target,
-        moves=training.fov_moves,
+        target_inside=training.target_inside,
+        target_outside=training.target_outside,
+        moves=(training.fov_moves,) * 3,
         partition_thresholds=tuple(training.partition_thresholds),
         min_object_voxels=training.min_object_voxels,
-        clearance=training.centre_clearance,
+        clearance=training.centre_clearance_voxels,
         augmentation=Augmentation(
             permute_axes=_exchangeable(shape.fov, shape.deltas) if augmentation.permute_axes else (),
             reflect=augmentation.reflect,
             contrast=augmentation.contrast,
             brightness=augmentation.brightness,
-            noise=augmentation.noise_stddev,
+            noise=augmentation.noise,
         ),
     )
     return TrainSettings(
         total_fovs=training.total_fovs,
         batch_size=training.batch_size,
         learning_rate=optimizer.learning_rate,
-        warmup_steps=optimizer.warmup_fovs // training.batch_size,
+        warmup_steps=optimizer.warmup_steps,
         decay_share=optimizer.decay_share,
-        final_rate_fraction=optimizer.final_rate_fraction,
-        betas=(optimizer.beta_1, optimizer.beta_2),
         clip=optimizer.gradient_clip,
         ema_decay=training.ema_decay,
         compute_dtype=resolve_compute_dtype(training.compute_dtype),
         seed=training.seed,
         checkpoint_minutes=training.checkpoint_minutes,
-        checkpoint_steps=training.checkpoint_steps,
-        log_seconds=training.report_seconds,
         examples=examples,
     )
 
@@ -180,9 +176,9 @@ def _size(source: ConfigView) -> tuple[float, float, float] | None:
 def _phantom(group: ConfigView, seed: int, run_dir: Path):
     """Raw, labels and voxel size of one phantom, kept in the run's folder between starts."""
     from jobs.pieces import load_npz, save_npz
-    from volumes.phantom import make_phantom, phantom_spec
+    from volumes.phantom import PhantomSpec, make_phantom
 
-    spec = phantom_spec(group.shape, group.voxel_size_nm, seed, json.loads(group.overrides or "{}"))
+    spec = PhantomSpec(group.shape, group.voxel_size_nm, seed, **group.parameters.to_dict())
     kept = run_dir / "phantoms" / f"{seed}.npz"
     if kept.exists():
         arrays = load_npz(kept)

@@ -16,10 +16,8 @@ the default phantom, thresholding and a distance-transform watershed fail as the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Any
 
 import numpy as np
 
@@ -99,32 +97,6 @@ class PhantomSpec:
     def replace(self, **changes) -> PhantomSpec:
         """A copy with some fields changed, checked again."""
         return replace(self, **changes)
-
-
-def phantom_spec(
-    shape: tuple[int, int, int],
-    voxel_size_nm: tuple[float, float, float],
-    seed: int,
-    overrides: Mapping[str, Any],
-) -> PhantomSpec:
-    """A spec from the plain values of a config.
-
-    Args:
-      shape: voxels (z, y, x).
-      voxel_size_nm: (z, y, x).
-      seed: of tissue and image.
-      overrides: other fields of `PhantomSpec` by name.
-
-    Raises:
-      VolumeError: a name that is no field (lists those there are), or a value out of range.
-    """
-    known = sorted(
-        field.name for field in fields(PhantomSpec) if field.name not in ("shape", "voxel_size_nm", "seed")
-    )
-    unknown = sorted(set(overrides) - set(known))
-    if unknown:
-        raise VolumeError(f"phantom override {unknown[0]!r} is not known; valid are {', '.join(known)}")
-    return PhantomSpec(tuple(shape), tuple(voxel_size_nm), seed, **overrides)
 
 
 @dataclass(frozen=True)

@@ -37,10 +37,8 @@ class TrainSettings:
       batch_size: examples in flight, fields of view per step.
       learning_rate: of the flat part.
       warmup_steps: steps over which it rises from 0.
-      decay_share: share of the run, at its end, over which it falls …
-      final_rate_fraction: … to this fraction of itself.
-      betas: of Adam.
-      clip: gradients are cut to ±clip, weight by weight; 0 = not cut.
+      decay_share: share of the run, at its end, over which it falls to 0.
+      clip: gradients are cut to ±clip, weight by weight.
       ema_decay: of the averaged weights, per step.
       compute_dtype: float32 or bfloat16 (variables stay float32).
       seed: of initial weights and examples.
@@ -54,8 +52,6 @@ class TrainSettings:
     learning_rate: float = 1.5e-3
     warmup_steps: int = 200
     decay_share: float = 0.3
-    final_rate_fraction: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.999)
     clip: float = 0.7
     ema_decay: float = 0.999
     compute_dtype: str = "float32"
@@ -80,8 +76,7 @@ def learning_rate_at(step: int, settings: TrainSettings) -> float:
     warm = min(1.0, (step + 1) / max(1, settings.warmup_steps))
     left = (steps - step) / max(1.0, settings.decay_share * steps)
     fall = 0.5 - 0.5 * math.cos(math.pi * min(1.0, max(0.0, left)))
-    floor = settings.final_rate_fraction
-    return settings.learning_rate * warm * (floor + (1 - floor) * fall)
+    return settings.learning_rate * warm * fall
 
 
 class _Averages:
@@ -138,9 +133,7 @@ def train(
 def _adam(settings: TrainSettings):
     import keras
 
-    first, second = settings.betas
-    clip = settings.clip or None
-    return keras.optimizers.Adam(settings.learning_rate, beta_1=first, beta_2=second, clipvalue=clip)
+    return keras.optimizers.Adam(settings.learning_rate, clipvalue=settings.clip)
 
 
 class _Run:

@@ -1,0 +1,57 @@
+"""What commands print about finished passes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from inference.project import PassReport
+from inference.results import SubvolumeResult
+from volumes import Box
+
+_FIGURES = {
+    "voi_split": "VOI split",
+    "voi_merge": "VOI merge",
+    "arand": "ARAND",
+    "coverage": "coverage",
+}
+
+
+def counts_line(result: SubvolumeResult) -> str:
+    """One line about a segmented subvolume: objects, filled voxels, fields of view and their rate."""
+    counts = result.counts
+    filled = np.count_nonzero(result.segmentation) / result.segmentation.size
+    rate = counts["fovs"] / max(counts["seconds"], 1e-9)
+    return (
+        f"{counts['objects']} objects in {filled:.1%} of the voxels; {counts['fovs']} fields of view "
+        f"in {counts['seconds']:.0f} s ({rate:.0f} per second)"
+    )
+
+
+def pass_line(report: PassReport) -> str:
+    """One line about a finished pass."""
+    again = " (done before)" if report.reused else ""
+    return f"{report.name}{again}: {counts_line(report.result)}"
+
+
+def pass_table(reports: Sequence[PassReport], box: Box) -> str:
+    """Objects and, where ground truth is known, figures of each pass, in both background conventions."""
+    lines = [f"\n{'pass':16s}{'voxels':28s}{'objects':>9s}" + "".join(f"{n:>11s}" for n in _FIGURES.values())]
+    for report in reports:
+        count = f"{report.result.counts['objects']:>9d}"
+        if report.metrics is None:
+            lines.append(f"{report.name:16s}{'no ground truth given':28s}{count}")
+            continue
+        rows = {
+            "unsegmented = one object": report.metrics,
+            "segmented only": report.metrics["segmented_only"],
+        }
+        for convention, figures in rows.items():
+            lines.append(f"{report.name:16s}{convention:28s}{count}" + "".join(_cells(figures)))
+    z, y, x = box.shape
+    return "\n".join([*lines, f"box {box} ({z} x {y} x {x} voxels); VOI in bits"])
+
+
+def _cells(figures: dict) -> list[str]:
+    return [f"{'-' if figures[name] is None else format(figures[name], '.3f'):>11s}" for name in _FIGURES]

@@ -1,0 +1,109 @@
+"""Runs google/ffn's `InferenceRequest` as google/ffn would: same settings, same place on disk.
+
+What a request asks for and this release does not do is refused with a message, never passed over.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from configs import ConfigError, ConfigView, volume_spec
+from ffn.flood import FloodOptions
+from ffn.tf1_checkpoint import import_checkpoint
+from ffn.weights import NetworkFile
+from inference.results import SubvolumeResult, load_result, require_same_settings, save_result, subvolume_path
+from inference.subvolume import PassSettings, describe, require_segmentable, segment_subvolume
+from jobs.progress import Progress
+from volumes import Box, open_volume
+
+_NOT_YET = (
+    "reference_histogram", "histogram_masks", "masks", "seed_masks", "shift_mask", "movement_policy_name",
+    "self_prediction", "init_segmentation",
+)  # fmt: skip
+_DEFAULT_POLICIES = (None, "", "PolicyPeaks")
+
+
+def run_request(
+    request: ConfigView, box: Box, compute_dtype: str = "float32", progress: Progress | None = None
+) -> tuple[Path, SubvolumeResult]:
+    """Segments one box and writes `<segmentation_output_dir>/<x>/<y>/seg-<x>_<y>_<z>.npz`.
+
+    A result that is there already, made with the same settings, is returned as it is.
+
+    Args:
+      request: a view of an `InferenceRequest`.
+      box: the subvolume, voxels of the whole image.
+      compute_dtype: float32 unless the caller wants otherwise (requests do not say).
+      progress: see `segment_subvolume`.
+
+    Returns:
+      Where the segmentation lies, and the result.
+
+    Raises:
+      ReconstructionError: anything in the request that cannot be used or is not supported; a result of other
+        settings in its place.
+    """
+    _require_supported(request)
+    # google/ffn's requests never state a voxel size; nothing here depends on it.
+    image = open_volume(volume_spec(request.image), voxel_size_nm=(1.0, 1.0, 1.0))
+    network = _network(request)
+    settings = _pass_settings(request, network, compute_dtype).resolved()
+    require_segmentable(image, box, network, settings)
+    directory = request.segmentation_output_dir
+    path = subvolume_path(directory, box.start)
+    found = load_result(directory, box.start)
+    if found is not None:
+        require_same_settings(found, describe(image, box, network, settings), path)
+        return path, found
+    result = segment_subvolume(image, box, network, settings, progress)
+    return save_result(directory, result), result
+
+
+def _require_supported(request: ConfigView) -> None:
+    for name in _NOT_YET:
+        if getattr(request, name):
+            raise ConfigError(f"inference request: {name} is not supported; leave it out")
+    alignment = request.alignment_options
+    if alignment is not None and alignment.type != "no_alignment":
+        raise ConfigError(
+            "inference request: alignment_options.type must be NO_ALIGNMENT; align the volume first"
+        )
+    if request.inference_options.consistency_threshold:
+        raise ConfigError("inference request: inference_options.consistency_threshold must be 0 or left out")
+
+
+def _network(request: ConfigView) -> NetworkFile:
+    options = request.inference_options
+    return import_checkpoint(
+        request.model_checkpoint_path,
+        request.model_name,
+        request.model_args or "{}",
+        image_mean=request.image_mean,
+        image_stddev=request.image_stddev,
+        init_activation=options.init_activation,
+        pad_value=options.pad_value,
+        move_threshold=options.move_threshold,
+        segment_threshold=options.segment_threshold,
+    )
+
+
+def _pass_settings(request: ConfigView, network: NetworkFile, compute_dtype: str) -> PassSettings:
+    options, architecture = request.inference_options, network.info.architecture
+    flood = FloodOptions(
+        fov_zyx=architecture.fov_zyx,
+        deltas_zyx=architecture.deltas_zyx,
+        init_activation=options.init_activation,
+        pad_value=options.pad_value,
+        move_threshold=options.move_threshold,
+        segment_threshold=options.segment_threshold,
+        disco_seed_threshold=options.disco_seed_threshold,
+        min_boundary_dist_zyx=options.min_boundary_dist,
+        min_segment_size=options.min_segment_size,
+    )
+    return PassSettings(
+        options=flood,
+        image_mean=request.image_mean,
+        image_stddev=request.image_stddev,
+        seed_policy=request.seed_policy,
+        compute_dtype=compute_dtype,
+    )

@@ -1,0 +1,110 @@
+"""The segmentation of one subvolume, and where it lies on disk.
+
+Results lie where google/ffn puts them, `<directory>/<x>/<y>/seg-<x>_<y>_<z>.npz` named after the
+corner of the subvolume, array `segmentation` (z, y, x); object probabilities beside it in
+`seg-<x>_<y>_<z>.prob`, array `qprob`. Everything is plain arrays and JSON text; nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from configs.errors import ReconstructionError
+from jobs.pieces import load_npz, save_npz
+from volumes import Box
+
+
+@dataclass(frozen=True)
+class SubvolumeResult:
+    """Objects of one subvolume.
+
+    Attributes:
+      box: the subvolume, in voxels of the whole volume.
+      segmentation: int32 (z, y, x), 0 = no object; IDs in order of creation.
+      probability: uint8 (z, y, x), 0 = unsegmented, else the quantised probability of belonging to the
+        object: (p − (q − 1) / 254 within half a step).
+      object_ids: int64 (n,), ascending.
+      seeds_zyx: int64 (n, 3), the seed of each object, voxels from the corner of the box.
+      fovs: int64 (n,), fields of view each object took.
+      counts: how many seeds were tried and why they gave no object, fields of view in all, seconds.
+      settings: the resolved settings that made it, plain JSON values.
+    """
+
+    box: Box
+    segmentation: np.ndarray
+    probability: np.ndarray
+    object_ids: np.ndarray
+    seeds_zyx: np.ndarray
+    fovs: np.ndarray
+    counts: dict[str, float]
+    settings: dict[str, object]
+
+
+def subvolume_path(directory: str | Path, start_zyx: tuple[int, int, int]) -> Path:
+    """Where the segmentation of the subvolume with this corner lies."""
+    z, y, x = start_zyx
+    return Path(directory) / str(x) / str(y) / f"seg-{x}_{y}_{z}.npz"
+
+
+def save_result(directory: str | Path, result: SubvolumeResult) -> Path:
+    """Writes the segmentation and the probabilities; returns the path of the segmentation.
+
+    The segmentation appears last: where it is, everything is.
+    """
+    path = subvolume_path(directory, result.box.start)
+    save_npz(path.with_suffix(".prob"), {"qprob": result.probability})
+    save_npz(
+        path,
+        {
+            "segmentation": result.segmentation,
+            "box_zyx": np.array([result.box.start, result.box.stop]),
+            "object_ids": result.object_ids,
+            "seeds_zyx": result.seeds_zyx,
+            "fovs": result.fovs,
+            "counts": np.array(json.dumps(result.counts)),
+            "settings": np.array(json.dumps(result.settings, sort_keys=True)),
+        },
+    )
+    return path
+
+
+def load_result(directory: str | Path, start_zyx: tuple[int, int, int]) -> SubvolumeResult | None:
+    """The result of the subvolume with this corner; None where there is none yet.
+
+    Raises:
+      PieceError: a file that is damaged (names it).
+    """
+    path = subvolume_path(directory, start_zyx)
+    if not path.exists():
+        return None
+    arrays = load_npz(path)
+    start, stop = arrays["box_zyx"].tolist()
+    return SubvolumeResult(
+        box=Box(tuple(start), tuple(stop)),
+        segmentation=arrays["segmentation"],
+        probability=load_npz(path.with_suffix(".prob"))["qprob"],
+        object_ids=arrays["object_ids"],
+        seeds_zyx=arrays["seeds_zyx"],
+        fovs=arrays["fovs"],
+        counts=json.loads(str(arrays["counts"])),
+        settings=json.loads(str(arrays["settings"])),
+    )
+
+
+def require_same_settings(found: SubvolumeResult, settings: dict[str, object], path: Path) -> None:
+    """Refuses to take a result that other settings made for this run's own.
+
+    Raises:
+      ReconstructionError: names the first setting that differs, both values and the mend.
+    """
+    mine = json.loads(json.dumps(settings))
+    for name in sorted(set(mine) | set(found.settings)):
+        if mine.get(name) != found.settings.get(name):
+            raise ReconstructionError(
+                f"{path} was made with {name} = {json.dumps(found.settings.get(name))}, this run has "
+                f"{json.dumps(mine.get(name))}; write to another output directory or delete the old result"
+            )
