@@ -10,6 +10,7 @@ We write `resolution`, `units`, `pixelResolution` and `offset` beside N5's own a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ import tensorstore as ts
 
 from volumes.base import NewVolume, SizeNm, require_mode, start_of, voxel_size_of
 from volumes.errors import VolumeError, mended
-from volumes.tensorstores import TensorStoreVolume, delete_below, open_store, read_json, url_of
+from volumes.tensorstores import TensorStoreVolume, delete_file, list_files, open_store, read_json, url_of
 from volumes.units import nm_per_unit
 
 DTYPES = (
@@ -25,6 +26,7 @@ DTYPES = (
     *("float32", "float64"),
 )
 _ATTRIBUTES = "attributes.json"
+_BLOCK = re.compile(r"\d+/\d+/\d+")
 
 
 def open_n5(location: str, spec: str, voxel_size_nm: Iterable[float] | None, mode: str) -> TensorStoreVolume:
@@ -91,9 +93,10 @@ def _clear(url: str, new: NewVolume) -> None:
         raise VolumeError(
             f"'{new.spec}' holds something else than a volume of ours; delete it or name another output"
         )
-    delete_below(url, _ATTRIBUTES)
-    for digit in "0123456789":
-        delete_below(url, digit)
+    delete_file(url, _ATTRIBUTES)
+    for name in list_files(url):
+        if _BLOCK.fullmatch(name):
+            delete_file(url, name)
 
 
 def _dataset(url: str, spec: str) -> tuple[str, Mapping[str, Any]]:

@@ -1,86 +1,42 @@
-"""Volumes in Neuroglancer's Precomputed format, through cloud-volume.
+"""Volumes in Neuroglancer's Precomputed format.
 
-Precomputed speaks x, y, z; it is turned here and nowhere else. `voxel_offset` becomes the start of the
-bounds. The finest scale is opened; a volume has one channel.
+Precomputed speaks x, y, z; it is turned here (and in `precomputed_cloud`) and nowhere else. `voxel_offset`
+becomes the start of the bounds. The finest scale is opened; a volume has one channel.
 Source: https://github.com/google/neuroglancer/tree/master/src/datasource/precomputed
+
+Plain chunk files on a local disk are read and written by tensorstore: it replaces a chunk in one step, so
+that a crash leaves none half written, and its decoder reports a damaged chunk, where cloud-volume's may end
+the process. Everything else goes through cloud-volume: buckets, the web, and local compressed chunk files.
 
 Missing chunks. Writers commonly leave out chunks that hold nothing, so that a missing chunk of a
 *segmentation* reads as 0. In an *image* a missing chunk is a hole that a network would take for tissue: it is
 an error that names the chunk. A volume open for writing reads what nobody wrote yet as 0.
 
 What we write opens in Neuroglancer as it lies: labels as a segmentation layer, compressed_segmentation for
-uint32 and uint64; everything else as a raw image layer. Chunks on a local disk are not gzipped, since plain
-web servers (and tensorstore) do not expect that; those in a bucket are. Chunks are not replaced in one step:
-one that was cut off by a crash is whole again once the box is written again.
+uint32 and uint64; everything else as a raw image layer. Local chunks are plain files, since ordinary web
+servers do not serve gzipped ones as such; chunks in a bucket are gzipped.
 """
 
 from __future__ import annotations
 
 import json
-import zlib
+import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from cloudfiles import CloudFiles
-from cloudfiles.exceptions import DecompressionError
-from cloudvolume import CloudVolume
-from cloudvolume.exceptions import DecodingError, EmptyFileException, EmptyVolumeException
-from cloudvolume.lib import Bbox
+import tensorstore as ts
 
 from jobs.pieces import atomic_path
-from volumes.base import NewVolume, Volume, require_mode, require_voxels, voxel_size_of
-from volumes.box import Box
+from volumes.base import NewVolume, Volume, require_mode, voxel_size_of
 from volumes.errors import VolumeError, mended
+from volumes.tensorstores import TensorStoreVolume, delete_below, delete_file, folder_of, read_json, url_of
 
-DTYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32")
-_DAMAGED = (
-    *(OSError, ValueError, KeyError, IndexError, RuntimeError, zlib.error),
-    *(DecodingError, DecompressionError, EmptyFileException),
-)
-
-
-class PrecomputedVolume(Volume):
-    """The finest scale of one Precomputed layer."""
-
-    def __init__(
-        self, spec: str, layer: CloudVolume, given_nm: Iterable[float] | None, writable: bool
-    ) -> None:
-        dtype = np.dtype(layer.dtype)
-        if layer.num_channels != 1:
-            raise VolumeError(f"'{spec}' has {layer.num_channels} channels; save one of them as a volume")
-        shape = _turned(layer.volume_size)
-        require_voxels(spec, shape, dtype)
-        super().__init__(
-            spec,
-            bounds=Box.from_shape(shape, _turned(layer.voxel_offset)),
-            dtype=dtype,
-            voxel_size_nm=voxel_size_of(spec, given_nm, layer.resolution[::-1]),
-            chunk_shape=_turned(layer.chunk_size),
-            writable=writable,
-        )
-        self._layer = layer
-
-    def _load(self, box: Box) -> np.ndarray:
-        problem = f"cannot read box {box} of '{self.spec}'"
-        try:
-            with mended(problem, "its chunk is damaged: write it again", *_DAMAGED):
-                cutout = self._layer.download(_bbox(box), mip=0)
-        except EmptyVolumeException as error:
-            raise VolumeError(
-                f"{problem}: chunk {error} of this image is missing; write it, or leave it out"
-            ) from error
-        return np.asarray(cutout)[..., 0].T
-
-    def _store(self, box: Box, voxels: np.ndarray) -> None:
-        with mended(f"cannot write box {box} of '{self.spec}'", "check rights and free space", *_DAMAGED):
-            self._layer[_bbox(box)] = voxels.T
+DTYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "float32")
+_PLAIN_ENCODINGS = ("raw", "compressed_segmentation", "jpeg", "png")
+_COMPRESSED_FILES = (".gz", ".br", ".zstd", ".xz", ".bz2")
 
 
-def open_precomputed(
-    location: str, spec: str, voxel_size_nm: Iterable[float] | None, mode: str
-) -> PrecomputedVolume:
+def open_precomputed(location: str, spec: str, voxel_size_nm: Iterable[float] | None, mode: str) -> Volume:
     """Open the finest scale of a Precomputed layer.
 
     Args:
@@ -93,25 +49,22 @@ def open_precomputed(
         VolumeError: no layer there, a damaged `info`, or several channels.
     """
     writable = require_mode(mode)
-    url = _url_of(location)
+    url = url_of(location)
     info = _read_info(url, spec)
     if info is None:
         raise VolumeError(f"there is no Precomputed volume at '{spec}' (no file 'info'); check the path")
-    local = url.startswith("file://")
-    with mended(f"cannot open '{spec}'", "check its file 'info'", *_DAMAGED, TypeError):
-        layer = CloudVolume(
-            url,
-            info=info,
-            progress=False,
-            bounded=True,
-            fill_missing=writable or info.get("type") == "segmentation",
-            non_aligned_writes=True,
-            compress=False if local else "gzip",
-        )
-        return PrecomputedVolume(spec, layer, voxel_size_nm, writable)
+    if info.get("num_channels", 1) != 1:
+        raise VolumeError(f"'{spec}' has {info['num_channels']} channels; save one of them as a volume")
+    sparse = writable or info.get("type") == "segmentation"
+    with mended(f"cannot open '{spec}'", "check its file 'info'", KeyError, TypeError, ValueError, OSError):
+        if _is_plain(url, info):
+            return _open_plain(url, info, spec, voxel_size_nm, sparse, writable)
+    from volumes.precomputed_cloud import open_cloud_layer
+
+    return open_cloud_layer(url, info, spec, voxel_size_nm, sparse=sparse, writable=writable)
 
 
-def create_precomputed(location: str, new: NewVolume) -> PrecomputedVolume:
+def create_precomputed(location: str, new: NewVolume) -> Volume:
     """Make a Precomputed layer of one scale and open it for writing.
 
     Args:
@@ -127,69 +80,115 @@ def create_precomputed(location: str, new: NewVolume) -> PrecomputedVolume:
         raise VolumeError(
             f"'{new.spec}' of {new.dtype} cannot hold labels; use uint8, uint16, uint32 or uint64"
         )
-    url = _url_of(location)
-    info = _new_info(new)
-    with mended(f"cannot write '{new.spec}'", "choose another output", *_DAMAGED):
-        present = _read_info(url, new.spec)
+    url = url_of(location)
+    present = _read_info(url, new.spec)
+    if present is not None and not new.overwrite:
+        raise new.refuse_existing(f"'{new.spec}'")
+    with mended(
+        f"cannot write '{new.spec}'", "choose another output", KeyError, TypeError, ValueError, OSError
+    ):
         if present is not None:
-            if not new.overwrite:
-                raise new.refuse_existing(f"'{new.spec}'")
-            _clear(url, present)
-        _write_info(url, info)
+            _clear(url, new.spec, present)
+        _write_info(url, new)
     return open_precomputed(location, new.spec, None, "r+")
+
+
+def _open_plain(
+    url: str,
+    info: Mapping[str, Any],
+    spec: str,
+    given_nm: Iterable[float] | None,
+    sparse: bool,
+    writable: bool,
+) -> TensorStoreVolume:
+    scale = info["scales"][0]
+    description = {
+        "driver": "neuroglancer_precomputed",
+        "kvstore": url,
+        "scale_index": 0,
+        "fill_missing_data_reads": sparse,
+        # A black chunk of an image is written all the same: missing, it would count as a hole.
+        "store_data_equal_to_fill_value": info.get("type") != "segmentation",
+    }
+    store = ts.open(description, open=True, read=True, write=writable).result()[..., 0].T
+    return TensorStoreVolume(
+        spec,
+        store[ts.d[:].translate_to[0]],
+        start=_turned(scale.get("voxel_offset", (0, 0, 0))),
+        voxel_size_nm=voxel_size_of(spec, given_nm, scale["resolution"][::-1]),
+        writable=writable,
+    )
+
+
+def _is_plain(url: str, info: Mapping[str, Any]) -> bool:
+    """Whether tensorstore reads the finest scale: local, an encoding of the format, uncompressed files."""
+    scale = info["scales"][0]
+    if not url.startswith("file://") or scale["encoding"] not in _PLAIN_ENCODINGS:
+        return False
+    folder = folder_of(url) / scale["key"]
+    if not folder.is_dir():
+        return True
+    with os.scandir(folder) as chunks:
+        first = next(chunks, None)
+    return first is None or not first.name.endswith(_COMPRESSED_FILES)
 
 
 def _new_info(new: NewVolume) -> dict[str, Any]:
     compact = new.holds_labels and new.dtype.name in ("uint32", "uint64")
-    return CloudVolume.create_new_info(
-        num_channels=1,
-        layer_type="segmentation" if new.holds_labels else "image",
-        data_type=new.dtype.name,
-        encoding="compressed_segmentation" if compact else "raw",
-        resolution=new.voxel_size_nm[::-1],
-        voxel_offset=new.bounds.start[::-1],
-        chunk_size=new.chunk_shape[::-1],
-        volume_size=new.bounds.shape[::-1],
-    )
+    resolution = list(new.voxel_size_nm[::-1])
+    scale = {
+        "key": "_".join(f"{edge:g}" for edge in resolution),
+        "size": list(new.bounds.shape[::-1]),
+        "resolution": resolution,
+        "voxel_offset": list(new.bounds.start[::-1]),
+        "chunk_sizes": [list(new.chunk_shape[::-1])],
+        "encoding": "compressed_segmentation" if compact else "raw",
+    }
+    if compact:
+        scale["compressed_segmentation_block_size"] = [8, 8, 8]
+    return {
+        "@type": "neuroglancer_multiscale_volume",
+        "type": "segmentation" if new.holds_labels else "image",
+        "data_type": new.dtype.name,
+        "num_channels": 1,
+        "scales": [scale],
+    }
 
 
 def _read_info(url: str, spec: str) -> dict[str, Any] | None:
-    # A bucket can fail in as many ways as there are clouds, and all of them mean the same to the user.
-    with mended(
-        f"cannot read 'info' of '{spec}'", "check the address, your rights and that it is intact", Exception
-    ):
-        info = CloudFiles(url, progress=False).get_json("info")
-        if info is not None and not (isinstance(info, dict) and info.get("scales")):
-            raise VolumeError(f"'info' of '{spec}' lists no scales; write the volume again")
-        return info
+    if url.startswith("file://"):
+        info = read_json(url, "info")
+    else:
+        from volumes.precomputed_cloud import read_cloud_info
+
+        info = read_cloud_info(url, spec)
+    if info is not None and not (isinstance(info, dict) and info.get("scales")):
+        raise VolumeError(f"'info' of '{spec}' lists no scales; write the volume again")
+    return info
 
 
-def _write_info(url: str, info: dict[str, Any]) -> None:
-    if not url.startswith("file://"):
-        CloudFiles(url, progress=False).put_json("info", info)
-        return
-    with atomic_path(Path(url.removeprefix("file://")) / "info") as temporary:
-        temporary.write_text(json.dumps(info, indent=2))
+def _write_info(url: str, new: NewVolume) -> None:
+    info = _new_info(new)
+    if url.startswith("file://"):
+        with atomic_path(folder_of(url) / "info") as temporary:
+            temporary.write_text(json.dumps(info, indent=2))
+    else:
+        from volumes.precomputed_cloud import write_cloud_info
+
+        write_cloud_info(url, new.spec, info)
 
 
-def _clear(url: str, info: Mapping[str, Any]) -> None:
+def _clear(url: str, spec: str, info: Mapping[str, Any]) -> None:
     """Remove a layer: `info` first, so that a crash leaves no volume with holes, then its chunks."""
-    files = CloudFiles(url, progress=False)
-    files.delete("info")
-    for scale in info["scales"]:
-        if ".." not in scale["key"]:
-            files.delete(list(files.list(prefix=f"{scale['key']}/")))
+    keys = [scale["key"] for scale in info["scales"] if ".." not in scale["key"]]
+    if not url.startswith("file://"):
+        from volumes.precomputed_cloud import clear_cloud_layer
 
-
-def _url_of(location: str) -> str:
-    """The address cloud-volume takes; a path, also in `file://dir`, becomes absolute."""
-    if "://" in location and not location.startswith("file://"):
-        return location.rstrip("/")
-    return f"file://{Path(location.removeprefix('file://')).expanduser().resolve()}"
-
-
-def _bbox(box: Box) -> Bbox:
-    return Bbox(box.start[::-1], box.stop[::-1], dtype=np.int64)
+        clear_cloud_layer(url, spec, keys)
+        return
+    delete_file(url, "info")
+    for key in keys:
+        delete_below(url, f"{key}/")
 
 
 def _turned(values: Iterable[Any]) -> tuple[int, int, int]:

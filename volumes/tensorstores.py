@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import numpy as np
 import tensorstore as ts
@@ -41,7 +42,7 @@ class TensorStoreVolume(Volume):
     def _load(self, box: Box) -> np.ndarray:
         with mended(
             f"cannot read box {box} of '{self.spec}'",
-            "its chunk is damaged: write it again",
+            "its chunk is damaged or missing: write it again",
             ValueError,
             OSError,
         ):
@@ -55,10 +56,21 @@ class TensorStoreVolume(Volume):
 
 
 def url_of(location: str) -> str:
-    """The URL of a place, ending in a slash; a path becomes an absolute `file://` URL."""
-    if "://" in location:
-        return location.rstrip("/") + "/"
-    return Path(location).expanduser().resolve().as_uri() + "/"
+    """The URL of a place, ending in a slash; of a path (`dir`, `file://dir`) an absolute `file://` URL."""
+    path = location.removeprefix("file://")
+    if "://" in path:
+        return path.rstrip("/") + "/"
+    return Path(path).expanduser().resolve().as_uri() + "/"
+
+
+def child_of(url: str, path: str) -> str:
+    """The URL of the folder `path` below a URL."""
+    return f"{url}{quote(path.strip('/'))}/"
+
+
+def folder_of(url: str) -> Path:
+    """The folder a `file://` URL stands for; the inverse of `url_of`."""
+    return Path(unquote(url.removeprefix("file://")))
 
 
 def read_json(url: str, name: str) -> dict[str, Any] | None:
@@ -79,6 +91,16 @@ def read_json(url: str, name: str) -> dict[str, Any] | None:
 def write_json(url: str, name: str, value: dict[str, Any]) -> None:
     """Write a JSON object to file `name` below a URL, in one step."""
     ts.KvStore.open(url).result().write(name, json.dumps(value, indent=2).encode()).result()
+
+
+def list_files(url: str) -> list[str]:
+    """The names of all files below a URL."""
+    return [name.decode() for name in ts.KvStore.open(url).result().list().result()]
+
+
+def delete_file(url: str, name: str) -> None:
+    """Delete the file `name` below a URL, if it is there."""
+    ts.KvStore.open(url).result().write(name, None).result()
 
 
 def delete_below(url: str, prefix: str) -> None:

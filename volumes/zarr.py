@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import unquote
 
 import tensorstore as ts
 
@@ -23,7 +24,9 @@ from volumes.errors import VolumeError, mended
 from volumes.ngff import ZYX, Placement, dataset_paths, group_attributes, placement
 from volumes.tensorstores import (
     TensorStoreVolume,
+    child_of,
     delete_below,
+    delete_file,
     open_store,
     read_json,
     url_of,
@@ -68,7 +71,7 @@ def open_zarr(
     ):
         if kind == "group":
             path = _finest(attributes, spec)
-            place, url = placement(attributes, path), f"{url}{path}/"
+            place, url = placement(attributes, path), child_of(url, path)
             kind, _ = _node(url)
             if kind not in ("zarr", "zarr3"):
                 raise VolumeError(
@@ -159,7 +162,7 @@ def _clear(url: str, kind: str, new: NewVolume) -> None:
             f"'{new.spec}' holds something else than a volume of ours; delete it or name another output"
         )
     for name in (".zattrs", ".zgroup", "zarr.json"):
-        delete_below(url, name)
+        delete_file(url, name)
     for path in paths:
         delete_below(url, f"{path}/")
 
@@ -191,6 +194,7 @@ def _placement_of_array(
     """From the OME-Zarr group above the array, where one lists it, else from its own attributes."""
     name = PurePosixPath(url).name
     _, above = _node(url.rstrip("/").removesuffix(name))
+    name = unquote(name)
     if name in dataset_paths(above):
         return placement(above, name)
     stored = attributes.get("resolution", attributes.get("voxel_size"))
