@@ -54,12 +54,14 @@ def test_big_endian_voxels_come_in_the_machines_order(tmp_path: Path):
         np.testing.assert_array_equal(volume.read(), VOXELS)
 
 
-def test_a_given_voxel_size_takes_the_place_of_the_stored_one(tmp_path: Path):
+def test_a_given_voxel_size_takes_the_place_of_the_stored_one_and_moves_nothing(tmp_path: Path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["raw"] = VOXELS
-        file["raw"].attrs.update(resolution=(1, 1, 1), offset=(80, 8, 12))
-    with open_volume(f"{tmp_path}/a.h5:raw", voxel_size_nm=(40, 4, 4)) as volume:
-        assert (volume.voxel_size_nm, volume.bounds.start) == ((40, 4, 4), (2, 2, 3))
+        for name, stored in {"sized": {"resolution": (20, 2, 2)}, "bare": {}}.items():
+            file[name] = VOXELS
+            file[name].attrs.update(offset=(80, 8, 12), **stored)
+    for name, start in {"sized": (4, 4, 6), "bare": (2, 2, 3)}.items():
+        with open_volume(f"{tmp_path}/a.h5:{name}", voxel_size_nm=(40, 4, 4)) as volume:
+            assert (volume.voxel_size_nm, volume.bounds.start) == ((40, 4, 4), start)
 
 
 def test_precomputed_of_several_scales_opens_at_the_finest(tmp_path: Path):

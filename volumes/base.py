@@ -230,22 +230,32 @@ def voxel_size_of(spec: str, given: Iterable[float] | None, stored: Iterable[Any
     return checked_voxel_size(size, spec)
 
 
-def start_of(spec: str, offset_nm: Iterable[Any] | None, voxel_size_nm: SizeNm) -> Zyx:
+def start_of(
+    spec: str, offset_nm: Iterable[Any] | None, voxel_size_nm: SizeNm, stored_nm: Iterable[Any] | None
+) -> Zyx:
     """The first voxel (zyx) of a volume that lies at `offset_nm`; (0, 0, 0) for None.
+
+    Args:
+        spec: the SPEC, for messages.
+        offset_nm: zyx, as the volume states it.
+        voxel_size_nm: zyx, of the volume.
+        stored_nm: the voxel size stored beside the offset, or None. Where there is one it counts, as the two
+            were written together: the first voxel does not move when a user corrects the size.
 
     Raises:
         VolumeError: the offset is no whole number of voxels.
     """
     if offset_nm is None:
         return 0, 0, 0
+    size_nm = voxel_size_of(spec, stored_nm, voxel_size_nm)
     try:
-        exact = [float(offset) / size for offset, size in zip(offset_nm, voxel_size_nm, strict=True)]
+        exact = [float(offset) / size for offset, size in zip(offset_nm, size_nm, strict=True)]
         if not all(abs(value - round(value)) <= _WHOLE for value in exact):
             raise ValueError("between two voxels")
     except (TypeError, ValueError, OverflowError) as error:
         raise VolumeError(
             f"offset {np.asarray(offset_nm).tolist()} nm of '{spec}' is no whole number of voxels of "
-            f"{voxel_size_nm} nm; correct the stored offset or voxel size"
+            f"{size_nm} nm; correct the stored offset or voxel size"
         ) from error
     z, y, x = map(round, exact)
     return z, y, x

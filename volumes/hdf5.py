@@ -37,8 +37,9 @@ class Hdf5Volume(Volume):
         self, spec: str, file: h5py.File, dataset: h5py.Dataset, given_nm: Iterable[float] | None
     ) -> None:
         require_voxels(spec, dataset.shape or (), dataset.dtype)
-        size_nm = voxel_size_of(spec, given_nm, _stored_size_nm(dataset))
-        start = start_of(spec, dataset.attrs.get("offset"), size_nm)
+        stored_nm = _stored_size_nm(dataset)
+        size_nm = voxel_size_of(spec, given_nm, stored_nm)
+        start = start_of(spec, dataset.attrs.get("offset"), size_nm, stored_nm)
         super().__init__(
             spec,
             bounds=Box.from_shape(dataset.shape, start),
@@ -73,7 +74,7 @@ def open_hdf5(location: str, spec: str, voxel_size_nm: Iterable[float] | None, m
     Args:
         location: file and dataset, parted by the last colon.
         spec: the SPEC, for messages.
-        voxel_size_nm: zyx; takes the place of what the file says, also when its offset is read.
+        voxel_size_nm: zyx; takes the place of the stored one. The first voxel stays where it is.
         mode: 'r' or 'r+'.
 
     Raises:

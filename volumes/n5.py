@@ -35,7 +35,7 @@ def open_n5(location: str, spec: str, voxel_size_nm: Iterable[float] | None, mod
     Args:
         location: a folder or URL of the dataset.
         spec: the SPEC, for messages.
-        voxel_size_nm: zyx; takes the place of what the attributes say, also when the offset is read.
+        voxel_size_nm: zyx; takes the place of the stored one. The first voxel stays where it is.
         mode: 'r' or 'r+'.
 
     Raises:
@@ -48,7 +48,7 @@ def open_n5(location: str, spec: str, voxel_size_nm: Iterable[float] | None, mod
         stored_nm, offset_nm = _placement(attributes)
     size_nm = voxel_size_of(spec, voxel_size_nm, stored_nm)
     store = open_store(spec, "n5", url, writable).T
-    start = start_of(spec, offset_nm, size_nm)
+    start = start_of(spec, offset_nm, size_nm, stored_nm)
     return TensorStoreVolume(spec, store, start=start, voxel_size_nm=size_nm, writable=writable)
 
 

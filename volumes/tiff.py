@@ -58,6 +58,8 @@ class TiffVolume(Volume):
         )
         self._file = file
         self._sections = sections
+        if isinstance(sections, np.ndarray):
+            file.close()
 
     def close(self) -> None:
         """Bring writes to the disk and close the file."""

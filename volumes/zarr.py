@@ -199,4 +199,4 @@ def _placement_of_array(
         return placement(above, name)
     stored = attributes.get("resolution", attributes.get("voxel_size"))
     size_nm = voxel_size_of(spec, given_nm, stored)
-    return Placement((), size_nm, start_of(spec, attributes.get("offset"), size_nm))
+    return Placement((), size_nm, start_of(spec, attributes.get("offset"), size_nm, stored))
