@@ -58,6 +58,11 @@ class PassSettings:
                 f"unknown seed policy {self.seed_policy!r}; known are {', '.join(SEED_POLICIES)}"
             )
 
+    @property
+    def margin_zyx(self) -> tuple[int, int, int]:
+        """Voxels of context added on either side of the box."""
+        return self.options.radius_zyx if self.mirror_margin else (0, 0, 0)
+
     def resolved(self) -> PassSettings:
         """The same with the compute type this machine makes of 'auto'."""
         return replace(self, compute_dtype=resolve_compute_dtype(self.compute_dtype))
@@ -91,7 +96,8 @@ def require_segmentable(image: Volume, box: Box, network: NetworkFile, settings:
     """Checks a subvolume before any work is spent on it.
 
     Raises:
-      VolumeError: the box is empty, leaves the volume, or is smaller than the field of view.
+      VolumeError: the box is empty, leaves the volume, or is smaller than the field of view, the volume is too
+        small to be mirrored, or a float image has NaN voxels.
     """
     if box.is_empty:
         raise VolumeError(f"box {box} is empty; give it a size of at least 1 along every axis")
@@ -103,6 +109,8 @@ def require_segmentable(image: Volume, box: Box, network: NetworkFile, settings:
             f"box {box} of shape {box.shape} is smaller than the network's field of view {fov} (z, y, x); "
             "take a larger box or a network with a smaller field of view"
         )
+    if np.issubdtype(image.dtype, np.floating) or settings.mirror_margin:
+        _read_normalised(image, box, settings)
 
 
 def segment_subvolume(
@@ -131,10 +139,7 @@ def segment_subvolume(
     require_segmentable(image, box, network, settings)
     settings = settings.resolved()
     started = time.monotonic()
-    margin = settings.options.radius_zyx if settings.mirror_margin else (0, 0, 0)
-    seen = normalise(
-        read_with_margin(image, box, margin), settings.image_mean, settings.image_stddev, image.spec
-    )
+    seen = _read_normalised(image, box, settings)
     seeds = peak_seeds(seen, settings.options.fov_zyx, voxel_size_nm=settings.seed_voxel_size_nm)
     canvas = Canvas(seen, settings.options)
     predictor = make_predictor(instantiate(network, settings.compute_dtype))
@@ -148,7 +153,13 @@ def segment_subvolume(
         "fovs": watch.fovs,
         "seconds": round(time.monotonic() - started, 3),
     }
-    return _crop(canvas, box, margin, counts, describe(image, box, network, settings))
+    return _crop(canvas, box, settings.margin_zyx, counts, describe(image, box, network, settings))
+
+
+def _read_normalised(image: Volume, box: Box, settings: PassSettings) -> np.ndarray:
+    """The box with its margin as the network sees it, float32 (z, y, x)."""
+    grey = read_with_margin(image, box, settings.margin_zyx)
+    return normalise(grey, settings.image_mean, settings.image_stddev, image.spec)
 
 
 class _Watch:

@@ -1,0 +1,323 @@
+"""run_inference as a user meets it: a config or a google/ffn request in, results or clear refusals out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from commands import run_inference
+from ffn.network import Architecture, variable_shapes
+from ffn.weights import NetworkFile, NetworkInfo, save_network
+from volumes import open_volume
+
+TINY = Architecture(depth=1, features=2, fov_zyx=(5, 5, 5), deltas_zyx=(2, 2, 2))
+SHAPE = (20, 24, 28)
+
+
+def threshold_network(architecture: Architecture = TINY) -> dict[str, np.ndarray]:
+    """Weights that add a positive logit where the normalised image is positive: objects are bright."""
+    weights = {name: np.zeros(shape, np.float32) for name, shape in variable_shapes(architecture).items()}
+    weights["conv0_a/kernel"][1, 1, 1, 0] = [1, -1]
+    weights["conv0_b/kernel"][1, 1, 1] = np.eye(2)
+    weights["conv_lom/kernel"][0, 0, 0, :, 0] = [6, -6]
+    return weights
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch) -> Path:
+    """A folder with a tiny network, an image of two bright slabs, its labels and a config; also the cwd."""
+    monkeypatch.chdir(tmp_path)
+    info = NetworkInfo(TINY, image_mean=128, image_stddev=64, pad_value=0.5, move_threshold=0.6)
+    save_network("net.ffn.h5", NetworkFile(info, threshold_network()))
+    labels = np.zeros(SHAPE, np.uint32)
+    labels[:, 2:11] = 1
+    labels[:, 13:22] = 2
+    # Some noise: where all logits are alike, the flood has no reason to go anywhere.
+    raw = (np.where(labels > 0, 200, 40) + np.random.default_rng(0).integers(-25, 26, SHAPE)).astype(np.uint8)
+    with h5py.File("data.h5", "w") as file:
+        for name, array in {"raw": raw, "labels": labels, "flat": raw[0]}.items():
+            file.create_dataset(name, data=array).attrs["resolution"] = (10.0,) * array.ndim
+        nan = raw.astype(np.float32)
+        nan[3, 4, 5] = np.nan
+        file.create_dataset("nan", data=nan).attrs["resolution"] = (10.0, 10.0, 10.0)
+    write_config()
+    return tmp_path
+
+
+def write_config(
+    raw: str = "data.h5:raw", inference: str = "", network: str = "net.ffn.h5", **top: str
+) -> None:
+    sections = {
+        "name": '"tiny"',
+        "output_dir": '"out"',
+        "raw": f'{{ spec: "{raw}" }}',
+        "network": f'{{ weights: "{network}" }}',
+        "inference": f"{{ options {{ min_segment_size: 10 }} compute_dtype: FLOAT32 {inference} }}",
+        "evaluation": '{ labels { spec: "data.h5:labels" } }',
+        **top,
+    }
+    text = "\n".join(
+        f"{name}{':' if value.startswith(chr(34)) else ''} {value}"
+        for name, value in sections.items()
+        if value
+    )
+    Path("c.textproto").write_text(text)
+
+
+def run(*arguments: str) -> int:
+    return run_inference.run([*arguments])
+
+
+def test_a_config_gives_objects_figures_a_picture_and_its_own_settings(place, capsys):
+    assert run("--config", "c.textproto") == 0
+    metrics = json.loads(Path("out/metrics.json").read_text())["stages"]["forward"]
+    assert metrics["segmented_only"]["arand"] < 0.05 and metrics["coverage"] > 0.6 and metrics["objects"] == 2
+    assert {"voi_split", "voi_merge", "segmented_only"} <= set(metrics)
+    objects = open_volume(f"precomputed://file://{place / 'out/supervoxels'}")
+    assert objects.dtype == np.uint64 and objects.shape == SHAPE
+    assert set(np.unique(objects.read())) == {0, 1, 2}
+    assert Path("out/slices.png").read_bytes().startswith(b"\x89PNG")
+    printed = capsys.readouterr().out
+    assert "fields of view" in printed and "unsegmented = one object" in printed
+    assert run("--config", "out/config.textproto") == 0, "the resolved config is a config"
+
+
+def test_a_pass_that_is_done_is_not_run_again_and_other_settings_are_not_mixed_in(place, capsys):
+    assert run("--config", "c.textproto") == 0
+    assert run("--config", "c.textproto") == 0
+    assert "done before" in capsys.readouterr().out
+    write_config(inference="options { min_segment_size: 20 }")
+    assert run("--config", "c.textproto") == 2
+    assert "options" in capsys.readouterr().err
+
+
+def test_reversed_seeds_are_tried_from_the_other_end(place):
+    write_config(inference='passes { name: "forward" } passes { name: "reversed" seed_order: REVERSED }')
+    assert run("--config", "c.textproto") == 0
+    first, second = (
+        np.load(f"out/passes/{n}/0/0/seg-0_0_0.npz")["seeds_zyx"] for n in ("forward", "reversed")
+    )
+    assert first.tolist() == sorted(first.tolist())
+    assert second.tolist() == sorted(second.tolist(), reverse=True)
+    assert first[0].tolist() < second[0].tolist()
+
+
+def test_mirrored_context_lets_objects_reach_the_faces_of_the_box(place):
+    assert run("--config", "c.textproto") == 0
+    without = np.load("out/passes/forward/0/0/seg-0_0_0.npz")["segmentation"]
+    write_config(inference="edge_context: MIRROR", output_dir='"mirrored"')
+    assert run("--config", "c.textproto") == 0
+    mirrored = np.load("mirrored/passes/forward/0/0/seg-0_0_0.npz")["segmentation"]
+    bright = open_volume("data.h5:raw").read() > 128
+    assert mirrored.shape == without.shape
+    for face in (np.s_[0], np.s_[-1], np.s_[:, :, 0], np.s_[:, :, -1]):
+        filled, filled_mirrored = ((array[face] > 0)[bright[face]].mean() for array in (without, mirrored))
+        assert filled < 0.5 < 0.8 < filled_mirrored
+
+
+def test_a_box_is_segmented_in_coordinates_of_the_whole_volume(place):
+    write_config(inference="box { start { z: 2 y: 4 x: 6 } shape { z: 16 y: 18 x: 20 } }")
+    assert run("--config", "c.textproto") == 0
+    assert np.load("out/passes/forward/6/4/seg-6_4_2.npz")["segmentation"].shape == (16, 18, 20)
+    bounds = open_volume(f"precomputed://file://{place / 'out/supervoxels'}").bounds
+    assert (bounds.start, bounds.stop) == ((2, 4, 6), (18, 22, 26))
+
+
+def test_the_compute_type_can_be_overridden_and_is_recorded(place):
+    assert run("--config", "c.textproto", "--compute_dtype", "bfloat16") == 0
+    settings = json.loads(str(np.load("out/passes/forward/0/0/seg-0_0_0.npz")["settings"]))
+    assert settings["compute_dtype"] == "bfloat16"
+    assert "BFLOAT16" in Path("out/config.textproto").read_text()
+
+
+def test_a_phantom_serves_as_image_and_ground_truth(place):
+    phantom = "{ shape { z: 24 y: 24 x: 24 } seed: 3 }"
+    write_config(raw="", phantom=phantom, evaluation="{}", output_dir='"phantom"')
+    Path("c.textproto").write_text(Path("c.textproto").read_text().replace('raw { spec: "" }', ""))
+    assert run("--config", "c.textproto") == 0
+    assert json.loads(Path("phantom/metrics.json").read_text())["stages"]["forward"]["coverage"] >= 0
+    assert open_volume("phantom/phantom-v1-seed3.h5:volumes/labels/neuron_ids").dtype == np.uint64
+
+
+# Refusals: (what is changed in the config, what the message has to say)
+REFUSALS = {
+    "missing file": ({"raw": "nowhere.h5:raw"}, "nowhere.h5"),
+    "wrong dataset name": ({"raw": "data.h5:row"}, "labels"),
+    "2-D data": ({"raw": "data.h5:flat"}, "2-D"),
+    "float image with NaN": ({"raw": "data.h5:nan"}, "NaN"),
+    "volume smaller than the field of view": ({"network": "large.ffn.h5"}, "field of view"),
+    "zero-size box": ({"inference": "box { start { z: 0 y: 0 x: 0 } shape { z: 0 y: 8 x: 8 } }"}, "shape.z"),
+    "box outside": ({"inference": "box { start { z: 9 y: 0 x: 0 } shape { z: 20 y: 8 x: 8 } }"}, "z 0:20"),
+    "missing network": ({"network": "nowhere.ffn.h5"}, "nowhere.ffn.h5"),
+    "unknown shipped network": ({"network": "builtin:nowhere"}, "nowhere"),
+    "truncated network": ({"network": "truncated.ffn.h5"}, "truncated"),
+    "weights of another architecture": ({"network": "other.ffn.h5"}, "expects"),
+    "output that cannot be written": ({"output_dir": '"data.h5/out"'}, "output_dir"),
+    "config without the section": ({"network": ""}, "network"),
+    "labels of another shape": ({"evaluation": '{ labels { spec: "small.h5:labels" } }'}, "labels"),
+    "unknown seed policy": ({"inference": 'passes { name: "a" seed_policy: "PolicyPeeks" }'}, "PolicyPeaks"),
+    "misspelt field": ({"inference": "bach_size: 3"}, "batch_size"),
+}
+
+
+@pytest.mark.parametrize("changes, says", REFUSALS.values(), ids=REFUSALS)
+def test_bad_input_gets_one_line_exit_code_2_and_leaves_nothing_behind(place, capsys, changes, says):
+    _make_bad_files()
+    write_config(**changes)
+    text = Path("c.textproto").read_text().replace('network { weights: "" }', "")
+    Path("c.textproto").write_text(text)
+    before = sorted(Path().rglob("*"))
+    assert run("--config", "c.textproto") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and says in error
+    assert sorted(Path().rglob("*")) == before
+
+
+def _make_bad_files() -> None:
+    large = Architecture(depth=1, features=2, fov_zyx=(21, 21, 21), deltas_zyx=(2, 2, 2))
+    info = NetworkInfo(large, image_mean=128, image_stddev=64)
+    save_network("large.ffn.h5", NetworkFile(info, threshold_network(large)))
+    whole = Path("net.ffn.h5").read_bytes()
+    Path("truncated.ffn.h5").write_bytes(whole[: len(whole) // 2])
+    Path("other.ffn.h5").write_bytes(whole)
+    with h5py.File("other.ffn.h5", "r+") as file:
+        del file["conv0_b/kernel"]
+        file["conv0_b/kernel"] = np.zeros((3, 3, 3, 2, 5), np.float32)
+    with h5py.File("small.h5", "w") as file:
+        file.create_dataset("labels", data=np.ones((8, 8, 8), np.uint8)).attrs["resolution"] = (10.0,) * 3
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        ([], "--config"),
+        (["--config"], "config"),
+        (["--confg", "c.textproto"], "confg"),
+        (["--config", "c.textproto", "stray"], "stray"),
+        (["--config", "nowhere.textproto"], "nowhere.textproto"),
+        (["--config", "c.textproto", "--inference_request", "x"], "not both"),
+        (["--config", "c.textproto", "--compute_dtype", "float64"], "float64"),
+    ],
+    ids=str,
+)
+def test_wrong_flags_get_one_line_and_exit_code_2(place, capsys, arguments, says):
+    assert run(*arguments) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and says in error
+
+
+def test_help_names_both_forms_and_every_flag(capsys):
+    assert run("--help") == 0
+    printed = capsys.readouterr().out
+    assert all(
+        flag in printed for flag in ("--config", "--inference_request", "--bounding_box", "--compute_dtype")
+    )
+
+
+# google/ffn's form
+
+
+def write_checkpoint(prefix: str, architecture: Architecture) -> None:
+    """A TensorFlow checkpoint as google/ffn writes it, with the weights of the threshold network."""
+    import tensorflow as tf
+
+    weights = threshold_network(architecture)
+    names = [f"seed_update/{n.replace('kernel', 'weights').replace('bias', 'biases')}" for n in weights]
+    tf.raw_ops.SaveV2(
+        prefix=prefix, tensor_names=names, shape_and_slices=[""] * len(names), tensors=list(weights.values())
+    )
+
+
+REQUEST = """
+image { hdf5: "data.h5:raw" }
+image_mean: 128
+image_stddev: 64
+checkpoint_interval: 1800
+seed_policy: "PolicyPeaks"
+model_checkpoint_path: "model.ckpt-7"
+model_name: "convstack_3d.ConvStack3DFFNModel"
+model_args: "{\\"depth\\": DEPTH, \\"fov_size\\": [5, 5, 5], \\"deltas\\": [2, 2, 2], \\"features\\": 2}"
+segmentation_output_dir: "results"
+inference_options {
+  init_activation: 0.95 pad_value: 0.5 move_threshold: 0.6 segment_threshold: 0.6
+  min_boundary_dist { x: 1 y: 1 z: 1 } min_segment_size: 10 disco_seed_threshold: -1
+}
+"""
+BOX = "start { x: 4 y: 2 z: 0 } size { x: 24 y: 22 z: 20 }"
+
+
+@pytest.fixture
+def request_text(place) -> str:
+    write_checkpoint("model.ckpt-7", TINY)
+    return REQUEST.replace("DEPTH", "1")
+
+
+def test_a_google_request_puts_its_result_where_google_ffn_does(request_text, capsys):
+    assert run("--inference_request", request_text, "--bounding_box", BOX) == 0
+    with np.load("results/4/2/seg-4_2_0.npz") as result:
+        assert result["segmentation"].shape == (20, 22, 24)
+        assert set(np.unique(result["segmentation"])) >= {0, 1}
+        assert json.loads(str(result["settings"]))["compute_dtype"] == "float32"
+    assert "seg-4_2_0.npz" in capsys.readouterr().out
+
+
+def test_a_google_request_and_a_config_of_the_same_settings_agree(request_text):
+    assert run("--inference_request", request_text, "--bounding_box", BOX) == 0
+    write_config(inference=f"bounding_box {{ {BOX} }}")
+    assert run("--config", "c.textproto") == 0
+    first = np.load("results/4/2/seg-4_2_0.npz")["segmentation"]
+    second = np.load("out/passes/forward/4/2/seg-4_2_0.npz")["segmentation"]
+    np.testing.assert_array_equal(first, second)
+
+
+GOOGLE_REFUSALS = {
+    "checkpoint of another architecture": ({'\\"features\\": 2': '\\"features\\": 4'}, "features"),
+    "missing checkpoint": ({"model.ckpt-7": "model.ckpt-8"}, "model.ckpt-8"),
+    "unsupported option": ({"seed_policy": 'reference_histogram: "h" seed_policy'}, "reference_histogram"),
+    "box outside": ({}, "leaves volume"),
+    "truncated checkpoint": ({}, "model.ckpt-7"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", GOOGLE_REFUSALS)
+def test_a_request_that_cannot_run_gets_one_line_and_leaves_nothing_behind(request_text, capsys, case):
+    replacements, says = GOOGLE_REFUSALS[case]
+    for old, new in replacements.items():
+        request_text = request_text.replace(old, new)
+    box = BOX.replace("z: 20", "z: 21") if case == "box outside" else BOX
+    if case == "truncated checkpoint":
+        (data,) = Path().glob("model.ckpt-7.data*")
+        data.write_bytes(data.read_bytes()[:100])
+    assert run("--inference_request", request_text, "--bounding_box", box) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and says in error
+    assert not Path("results").exists()
+
+
+def test_a_request_needs_a_box(request_text, capsys):
+    assert run("--inference_request", request_text) == 2
+    assert "--bounding_box" in capsys.readouterr().err
+    empty = "start { x: 4 y: 2 z: 0 } size { x: 24 y: 0 z: 20 }"
+    assert run("--inference_request", request_text, "--bounding_box", empty) == 2
+    assert "size.y" in capsys.readouterr().err
+
+
+def test_refusals_do_not_wait_for_tensorflow(place):
+    """A misspelt config is answered at once: nothing heavy is imported before it was read."""
+    Path("c.textproto").write_text("nmae: 3")
+    script = (
+        "import sys; from commands.run_inference import run; code = run(['--config', 'c.textproto']);"
+        "sys.exit(code if not {'tensorflow', 'keras', 'numba'} & set(sys.modules) else 99)"
+    )
+    repository = Path(run_inference.__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": str(repository)}
+    assert (
+        subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True).returncode == 2
+    )
