@@ -136,7 +136,9 @@ def _tensorflow_predictor(model: keras.Model) -> Predictor:
         updated, _ = model.stateless_call(constants, [], tf.stack([image, logits], axis=-1), training=False)
         return updated[..., 0]
 
-    return Predictor(forward.get_concrete_function(), pads_batches=False)
+    compiled = forward.get_concrete_function()
+    # A compiled function takes arrays as well, but converts them much more slowly.
+    return Predictor(lambda *arrays: compiled(*map(tf.constant, arrays)), pads_batches=False)
 
 
 def _jax_predictor(model: keras.Model) -> Predictor:
