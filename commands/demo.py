@@ -34,9 +34,9 @@ def _main(rest: Sequence[str]) -> None:
     )
     load_keras_quietly()
     from commands._tables import pass_line, pass_table
-    from inference.project import run_project
+    from inference.project import PassReport, run_project
 
-    finished = []
+    finished: list[PassReport] = []
     inputs = run_project(config, finished.append)
     output = Path(config.output_dir)
     print("\n".join(pass_line(each) for each in finished))

@@ -60,11 +60,11 @@ def _run_config() -> None:
         config = config.replace(inference=config.inference.replace(compute_dtype=_COMPUTE.value))
     load_keras_quietly()
     from commands._tables import pass_line, pass_table
-    from inference.project import run_project
+    from inference.project import PassReport, run_project
 
-    finished = []
+    finished: list[PassReport] = []
 
-    def report(each):
+    def report(each: PassReport) -> None:
         finished.append(each)
         print(pass_line(each), flush=True)
 

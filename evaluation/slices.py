@@ -91,8 +91,8 @@ def write_slices_png(
         row = []
         for axis, (grey, ids) in enumerate(zip(greys, labels, strict=True)):
             rgb = overlay(grey, ids) if tint else np.repeat(grey[..., None], 3, axis=-1)
-            size = tuple(s for a, s in enumerate(voxel_size_nm) if a != axis)
-            row.append(_panel(rgb, size, pixels_per_nm))
+            down, across = (s for a, s in enumerate(voxel_size_nm) if a != axis)
+            row.append(_panel(rgb, (down, across), pixels_per_nm))
         rows.append(row)
     middle = [n // 2 for n in raw.shape]
     captions = [f"{_plane(a)}, {_AXES[a]} = {middle[a]}" for a in range(3)]
@@ -106,7 +106,9 @@ def _plane(axis: int) -> str:
     return ("xy", "xz", "yz")[axis]
 
 
-def _compose(rows, captions, title, bar_nm, pixels_per_nm) -> Image.Image:
+def _compose(
+    rows: list[list[Image.Image]], captions: list[str], title: str, bar_nm: int, pixels_per_nm: float
+) -> Image.Image:
     """The panels on one sheet, with captions and a scale bar."""
     widths = [panel.width for panel in rows[0]]
     height = max(panel.height for panel in rows[0])

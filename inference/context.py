@@ -30,10 +30,7 @@ def read_with_margin(volume: Volume, box: Box, margin_zyx: tuple[int, int, int])
         raise VolumeError(
             f"box {box} leaves volume '{volume.spec}' ({volume.bounds}); shrink it to lie inside"
         )
-    wanted = Box(
-        tuple(a - m for a, m in zip(box.start, margin_zyx, strict=True)),
-        tuple(b + m for b, m in zip(box.stop, margin_zyx, strict=True)),
-    )
+    wanted = box.grow(margin_zyx)
     there = wanted.intersect(volume.bounds)
     before = [t - w for t, w in zip(there.start, wanted.start, strict=True)]
     after = [w - t for w, t in zip(wanted.stop, there.stop, strict=True)]

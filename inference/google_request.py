@@ -5,6 +5,7 @@ What a request asks for and this release does not do is refused with a message, 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from configs import ConfigError, ConfigView, volume_spec
@@ -48,14 +49,16 @@ def run_request(
     image = open_volume(volume_spec(request.image), voxel_size_nm=(1.0, 1.0, 1.0))
     network = _network(request)
     settings = _pass_settings(request, network, compute_dtype).resolved()
-    require_segmentable(image, box, network, settings)
+    # Requests count voxels from the corner of the file, whatever offset it states.
+    where = box.shift(image.bounds.start)
+    require_segmentable(image, where, network, settings)
     directory = request.segmentation_output_dir
     path = subvolume_path(directory, box.start)
     found = load_result(directory, box.start)
     if found is not None:
-        require_same_settings(found, describe(image, box, network, settings), path)
+        require_same_settings(found, describe(image, where, network, settings), path)
         return path, found
-    result = segment_subvolume(image, box, network, settings, progress)
+    result = replace(segment_subvolume(image, where, network, settings, progress), box=box)
     return save_result(directory, result), result
 
 

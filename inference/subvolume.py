@@ -96,8 +96,8 @@ def require_segmentable(image: Volume, box: Box, network: NetworkFile, settings:
     """Checks a subvolume before any work is spent on it.
 
     Raises:
-      VolumeError: the box is empty, leaves the volume, or is smaller than the field of view, the volume is too
-        small to be mirrored, or a float image has NaN voxels.
+      VolumeError: the box is empty, leaves the volume, or is smaller than the field of view, the volume is
+        too small to be mirrored, or a float image has NaN voxels.
     """
     if box.is_empty:
         raise VolumeError(f"box {box} is empty; give it a size of at least 1 along every axis")
@@ -196,6 +196,7 @@ def _crop(
     present = np.unique(segmentation)
     ids = present[present > 0].astype(np.int64)
     origins = [canvas.origins[int(i)] for i in ids]
+    assert canvas.probability is not None
     return SubvolumeResult(
         box=box,
         segmentation=segmentation,

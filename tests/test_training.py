@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from importlib import resources
+
 import numpy as np
 import pytest
 from scipy.special import logit
 
+from commands import train_ffn
 from configs.errors import ConfigError
 from ffn.network import Architecture
 from ffn.training.augmentation import Augmentation, apply_geometry, random_geometry
 from ffn.training.examples import ExampleSettings, ExampleStream, TrainingVolume, canvas_shape, make_example
 from ffn.training.partitions import NO_OBJECT, centres_by_class, partition_classes
 from ffn.training.trainer import TrainSettings, learning_rate_at, train
+from ffn.weights import load_network
 
 TINY = Architecture(depth=2, features=2, fov_zyx=(5, 5, 5), deltas_zyx=(2, 2, 2))
 SETTINGS = ExampleSettings(min_object_voxels=50, clearance=1.5)
@@ -194,3 +198,52 @@ def test_a_checkpoint_of_another_network_is_refused(slabs, tmp_path):
 def test_a_diverged_loss_stops_the_run(slabs, tmp_path):
     with pytest.raises(ConfigError, match="diverged at step"):
         train(TINY, [slabs], [1.0], _settings(200, learning_rate=1e30), tmp_path)
+
+
+CONFIG = """
+name: "tiny" output_dir: "run"
+training {
+  architecture { depth: 2 features: 2 fov { z: 5 y: 5 x: 5 } deltas { z: 2 y: 2 x: 2 } }
+  phantoms { seeds: [7] shape { z: 24 y: 24 x: 24 } }
+  min_object_voxels: 50 total_fovs: 64 compute_dtype: FLOAT32 output_weights: "net.ffn.h5"
+}
+"""
+
+
+def test_train_ffn_writes_a_network_that_says_how_it_was_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.textproto").write_text(CONFIG)
+    assert train_ffn.run(["--config", "c.textproto"]) == 0
+    info = load_network("net.ffn.h5").info
+    assert info.architecture == TINY and info.voxel_size_nm == (10.0, 10.0, 10.0)
+    assert info.training["figures"]["fovs"] == 64 and "seeds: 7" in info.training["settings"]
+    assert info.licence == "Apache-2.0"
+    assert (tmp_path / "run" / "config.textproto").exists()
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        (("shape { z: 24 y: 24 x: 24 }", "shape { z: 8 y: 8 x: 8 }"), "no object"),
+        (("training {", "inference {} tr1ning {"), "tr1ning"),
+        (("phantoms {", 'volumes { raw { spec: "no.h5:a" } labels { spec: "b" } } phantoms {'), "no.h5"),
+            ("phantoms {", 'volumes { raw { spec: "no.h5:a" } labels { spec: "no.h5:b" } } phantoms {'),
+            "no.h5",
+        ),
+    ],
+    ids=["volume too small", "misspelt", "missing file"],
+)
+def test_train_ffn_refuses_what_it_cannot_train_on(tmp_path, monkeypatch, capsys, change, says):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.textproto").write_text(CONFIG.replace(*change))
+    assert train_ffn.run(["--config", "c.textproto"]) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+    assert not (tmp_path / "net.ffn.h5").exists()
+
+
+def test_the_shipped_network_says_what_it_was_trained_on():
+    if not (resources.files("ffn") / "networks" / "phantom.ffn.h5").is_file():
+        pytest.skip("no shipped network yet")
+    info = load_network("builtin:phantom").info
+    assert info.licence == "Apache-2.0" and "phantom" in info.training["settings"]

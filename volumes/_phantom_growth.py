@@ -57,7 +57,7 @@ class Course:
 
 
 @numba.njit(nogil=True, cache=True)
-def _stamp(field_nm, origin_nm, grid_nm, node_nm, radius_nm, reach_nm):
+def _stamp(field_nm, origin_nm, grid_nm, node_nm, radius_nm, reach_nm):  # type: ignore[no-untyped-def]
     extent = radius_nm + reach_nm
     low = np.empty(3, np.int64)
     high = np.empty(3, np.int64)

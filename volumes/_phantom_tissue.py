@@ -8,6 +8,7 @@ All arrays are zyx; distances are float32 in nm.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numba
@@ -45,8 +46,8 @@ class Grid:
 class Tissue:
     """What fills the block, before it is imaged.
 
-    `tree` (int32) is the index of the nearest tree + 1; `membrane_nm` the distance to the membrane
-    around it; `centre_nm` the distance to the surface of its spheres (negative inside).
+    `tree` (int32) is the index of the nearest tree + 1; `membrane_nm` the distance to the membrane around
+    it; `nearest_nm` the distance to the surface of its spheres (negative inside).
     """
 
     grid: Grid
@@ -56,7 +57,9 @@ class Tissue:
 
 
 @numba.njit(nogil=True, cache=True)
-def _stamp_trees(nodes_nm, radii_nm, owner, noise_nm, voxel_nm, reach_nm, first, second, label):
+def _stamp_trees(  # type: ignore[no-untyped-def]
+    nodes_nm, radii_nm, owner, noise_nm, voxel_nm, reach_nm, first, second, label
+):
     shape = first.shape
     for n in range(len(radii_nm)):
         extent = radii_nm[n] + reach_nm
@@ -102,14 +105,14 @@ def fill(trees: list[Tree], grid: Grid, rng: np.random.Generator) -> Tissue:
     _stamp_trees(
         nodes[order], radii[order], owner[order], ripple, voxel, np.float32(REACH_NM), first, second, label
     )
-    whole = _keep_attached(label, trees, grid)
+    whole = _keep_attached(label, grid)
     membrane = np.minimum((second - first) / 2, _FAR_NM / 4)
     moved = whole != label
     membrane[moved] = 0.3 * membrane[moved]
     return Tissue(grid, whole, membrane.astype(np.float32), first)
 
 
-def _keep_attached(label: np.ndarray, trees: list[Tree], grid: Grid) -> np.ndarray:
+def _keep_attached(label: np.ndarray, grid: Grid) -> np.ndarray:
     """Gives small crumbs and unassigned voxels to the nearest neighbour; keeps pieces that leave the block.
 
     A tree may enter the block several times; each sizeable piece stays, a crumb inside the block does not.
@@ -131,7 +134,7 @@ def _keep_attached(label: np.ndarray, trees: list[Tree], grid: Grid) -> np.ndarr
 
 
 @numba.njit(nogil=True, cache=True)
-def stamp_spheres(distance_nm, nodes_nm, radii_nm, voxel_nm, reach_nm):
+def _stamp_spheres(distance_nm, nodes_nm, radii_nm, voxel_nm, reach_nm):  # type: ignore[no-untyped-def]
     """Lowers `distance_nm` to the distance to the nearest of some spheres' surfaces, up to a reach."""
     shape = distance_nm.shape
     for n in range(len(radii_nm)):
@@ -157,7 +160,7 @@ def spheres_nm(grid: Grid, nodes_nm: np.ndarray, radii_nm: np.ndarray, reach_nm:
     distance = np.full(grid.shape, _FAR_NM, np.float32)
     if len(radii_nm):
         voxel = np.array(grid.voxel_size_nm, np.float32)
-        stamp_spheres(
+        _stamp_spheres(
             distance,
             np.asarray(nodes_nm, np.float32),
             np.asarray(radii_nm, np.float32),
@@ -169,16 +172,34 @@ def spheres_nm(grid: Grid, nodes_nm: np.ndarray, radii_nm: np.ndarray, reach_nm:
 
 def _shaft_path(tree: Tree, index: int, steps: int) -> list[int]:
     """Up to `steps` shaft nodes from a node towards its root."""
-    path = []
+    path: list[int] = []
     while index >= 0 and len(path) < steps and tree.roles[index] == "d":
         path.append(index)
         index = tree.parents[index]
     return path
 
 
-def place_mitochondria(trees: list[Tree], density_per_um: float, rng: np.random.Generator):
-    """Capsules along the wider shafts and inside cell bodies: (nodes_nm (n, 3), radii_nm (n,))."""
-    nodes, radii = [np.empty((0, 3))], [np.empty(0)]
+def place_mitochondria(
+    trees: list[Tree], density_per_um: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mitochondria as chains of spheres, along the wider shafts and inside cell bodies.
+
+    Args:
+      trees: all neurites; vessels stay without.
+      density_per_um: mitochondria per micrometre of a wide shaft.
+      rng: where they lie and how large they are.
+
+    Returns:
+      Centres (n, 3) zyx and radii (n,) of the spheres, nm.
+    """
+    chains = [*_shaft_mitochondria(trees, density_per_um, rng), *_cell_body_mitochondria(trees, rng)]
+    nodes = [np.empty((0, 3)), *(chain for chain, _ in chains)]
+    return np.concatenate(nodes), np.concatenate([np.empty(0), *(radii for _, radii in chains)])
+
+
+def _shaft_mitochondria(
+    trees: list[Tree], density_per_um: float, rng: np.random.Generator
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for tree in trees:
         if tree.kind == "vessel":
             continue
@@ -193,23 +214,28 @@ def place_mitochondria(trees: list[Tree], density_per_um: float, rng: np.random.
             along = np.array([tree.nodes_nm[i] for i in path])
             width = np.minimum(0.55 * np.array([tree.radii_nm[i] for i in path]), rng.uniform(45.0, 95.0))
             shift = unit(rng.standard_normal(3)) * 0.3 * width.mean()
-            nodes.append(along + shift)
-            radii.append(width)
+            yield along + shift, width
+
+
+def _cell_body_mitochondria(
+    trees: list[Tree], rng: np.random.Generator
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for tree in (t for t in trees if t.kind == "soma"):
         for _ in range(14):
             radius = rng.uniform(45.0, 80.0)
             out = unit(rng.standard_normal(3))
             at = tree.nodes_nm[0] + out * tree.radii_nm[0] * rng.uniform(0.8, 0.9)
             along = unit(np.cross(out, rng.standard_normal(3)))
-            nodes.append(at + np.linspace(-120, 120, 9)[:, None] * along)
-            radii.append(np.full(9, radius))
-    return np.concatenate(nodes), np.concatenate(radii)
+            yield at + np.linspace(-120, 120, 9)[:, None] * along, np.full(9, radius)
 
 
-def place_synapses(tissue: Tissue, density_per_um3: float, rng: np.random.Generator):
+def place_synapses(
+    tissue: Tissue, density_per_um3: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Points (nm) on membranes between two neurites, with the tree on the presynaptic side.
 
-    Returns (points_nm (n, 3), presynaptic tree index (n,)).
+    Returns:
+      Points (n, 3) zyx in nm, and `Tissue.tree` on the presynaptic side of each, (n,).
     """
     size = np.array(tissue.grid.voxel_size_nm)
     volume_um3 = float(np.prod(np.array(tissue.grid.shape) * size)) / 1e9
@@ -222,7 +248,7 @@ def place_synapses(tissue: Tissue, density_per_um3: float, rng: np.random.Genera
 
 def place_vesicles(
     tissue: Tissue, synapses_nm: np.ndarray, presynaptic: np.ndarray, rng: np.random.Generator
-):
+) -> np.ndarray:
     """Centres (nm) of the vesicles that crowd on the presynaptic side of each synapse, (n, 3)."""
     size = np.array(tissue.grid.voxel_size_nm)
     placed = [np.empty((0, 3))]

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 
@@ -94,7 +95,7 @@ class PhantomSpec:
         ):
             raise VolumeError(f"{defects} spoilt sections do not fit into {self.shape[0]}; ask for fewer")
 
-    def replace(self, **changes) -> PhantomSpec:
+    def replace(self, **changes: Any) -> PhantomSpec:
         """A copy with some fields changed, checked again."""
         return replace(self, **changes)
 

@@ -69,18 +69,16 @@ class TrainingVolume:
         settings: ExampleSettings,
     ) -> None:
         if image.shape != labels.shape:
-            raise ConfigError(
-                f"training volume {name}: raw is {image.shape} but labels are {labels.shape}"
-            )
+            raise ConfigError(f"training volume {name}: raw is {image.shape} but labels are {labels.shape}")
         self.name, self.image, self.labels = name, image, labels
         reach = zip(architecture.fov_zyx, architecture.deltas_zyx, strict=True)
-        radius = tuple(fov // 2 + delta for fov, delta in reach)
-        self.margin_zyx = tuple(n // 2 for n in canvas_shape(architecture, settings))
-        if settings.augmentation.permute_axes:
-            self.margin_zyx = _exchangeable_margin(self.margin_zyx, settings.augmentation.permute_axes)
-        classes = partition_classes(labels, radius, settings.partition_thresholds, settings.min_object_voxels)
+        z, y, x = (fov // 2 + delta for fov, delta in reach)
+        margin = _margin(canvas_shape(architecture, settings), settings.augmentation.permute_axes)
+        classes = partition_classes(
+            labels, (z, y, x), settings.partition_thresholds, settings.min_object_voxels
+        )
         classes[edt.edt(labels) < settings.clearance] = NO_OBJECT
-        self.centres = centres_by_class(classes, self.margin_zyx)
+        self.centres = centres_by_class(classes, margin)
         if not self.centres:
             raise ConfigError(
                 f"training volume {name} of shape {labels.shape} has no object of at least "
@@ -204,7 +202,8 @@ class ExampleStream:
 
     def fields_of_view(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The next batch: image, logits and target, each float32 (batch, z, y, x) of the field of view."""
-        batch = tuple(np.empty((len(self.slots), *self._architecture.fov_zyx), np.float32) for _ in range(3))
+        shape = (len(self.slots), *self._architecture.fov_zyx)
+        images, logits, targets = (np.empty(shape, np.float32) for _ in range(3))
         self._fields = []
         for i, example in enumerate(self.slots):
             box = self._advance(example)
@@ -213,9 +212,8 @@ class ExampleStream:
                 box = self._advance(example)
             assert box is not None
             self._fields.append(box)
-            for out, array in zip(batch, (example.image, example.logits, example.target), strict=True):
-                out[i] = array[box]
-        return batch
+            images[i], logits[i], targets[i] = example.image[box], example.logits[box], example.target[box]
+        return images, logits, targets
 
     def update(self, logits: np.ndarray) -> None:
         """Writes the updated logits (batch, z, y, x) of the batch handed out last into the canvases."""
@@ -241,10 +239,11 @@ class ExampleStream:
             example.cursor, example.logits = int(cursor), logits.copy()
 
 
-def _exchangeable_margin(margin: tuple[int, ...], groups: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
-    """The margin that suffices whichever way the axes of a group are exchanged."""
-    wide = list(margin)
-    for group in groups:
+def _margin(canvas: tuple[int, int, int], exchanged: tuple[tuple[int, ...], ...]) -> tuple[int, int, int]:
+    """Voxels an example needs around its centre, whichever way the axes of a group are exchanged."""
+    wide = [n // 2 for n in canvas]
+    for group in exchanged:
         for axis in group:
-            wide[axis] = max(margin[a] for a in group)
-    return tuple(wide)
+            wide[axis] = max(canvas[a] // 2 for a in group)
+    z, y, x = wide
+    return z, y, x

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -25,6 +26,12 @@ from ffn.training.examples import ExampleSettings, ExampleStream, TrainingVolume
 from jobs.pieces import load_npz, save_npz
 from jobs.progress import Progress
 
+if TYPE_CHECKING:
+    import keras
+
+    from ffn.backend import Trainable
+
+OnCheckpoint: TypeAlias = Callable[[dict[str, np.ndarray], dict[str, float]], None]
 _EMA_EVERY = 4
 
 
@@ -98,7 +105,7 @@ def train(
     volume_weights: list[float],
     settings: TrainSettings,
     run_dir: Path,
-    on_checkpoint: Callable[[dict[str, np.ndarray], dict[str, float]], None] | None = None,
+    on_checkpoint: OnCheckpoint | None = None,
 ) -> TrainResult:
     """Trains to `settings.total_fovs`, continuing from a checkpoint in `run_dir` if there is one.
 
@@ -130,7 +137,7 @@ def train(
     return TrainResult(run.averaged(), run.figures())
 
 
-def _adam(settings: TrainSettings):
+def _adam(settings: TrainSettings) -> keras.Optimizer:
     import keras
 
     return keras.optimizers.Adam(settings.learning_rate, clipvalue=settings.clip)
@@ -139,7 +146,15 @@ def _adam(settings: TrainSettings):
 class _Run:
     """The state of one training and its files."""
 
-    def __init__(self, architecture, settings, run_dir, engine, stream, on_checkpoint) -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        settings: TrainSettings,
+        run_dir: Path,
+        engine: Trainable,
+        stream: ExampleStream,
+        on_checkpoint: OnCheckpoint | None,
+    ) -> None:
         self._architecture, self._settings, self._engine, self._stream = (
             architecture,
             settings,
@@ -150,7 +165,8 @@ class _Run:
         self._checkpoint = run_dir / "checkpoint.npz"
         self._log = run_dir / "log.csv"
         self._averages = _Averages(engine.weights(), settings.ema_decay)
-        self._step, self._hours, self._losses = 0, 0.0, []
+        self._step, self._hours = 0, 0.0
+        self._losses: list[float] = []
         run_dir.mkdir(parents=True, exist_ok=True)
 
     def _identity(self) -> str:

@@ -1,0 +1,104 @@
+"""How well the shipped network segments phantoms that it was never trained on.
+
+    python -m benchmarks.accuracy --seeds 1,2,3 --json out/accuracy.json
+
+For each seed a default phantom is made and segmented; VOI, adapted Rand error and coverage are printed per
+seed and as a mean, unsegmented voxels counted as one object. Seeds of the training
+(configs/train_phantom.textproto) are refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from configs import ConfigError, ConfigView, load_config
+
+_FIGURES = ("voi_split", "voi_merge", "arand", "coverage")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", default="1,2,3", help="phantom seeds, comma-separated")
+    parser.add_argument("--shape", default="128,128,128", help="voxels z,y,x")
+    parser.add_argument(
+        "--config", default="demo", help="config whose network and inference settings are used"
+    )
+    parser.add_argument("--network", help="network in place of the config's")
+    parser.add_argument("--json", type=Path, default=Path("out/accuracy.json"))
+    options = parser.parse_args()
+    seeds = [int(seed) for seed in options.seeds.split(",")]
+    shape = tuple(int(n) for n in options.shape.split(","))
+    config = load_config(options.config, require=("network", "inference", "phantom"))
+    if options.network:
+        config = config.replace(network={"weights": options.network})
+    _refuse_training_seeds(seeds)
+    rows = {seed: _segment(config, seed, shape) for seed in seeds}
+    _print(rows)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "shape_zyx": shape,
+        "seeds": {str(seed): stages for seed, stages in rows.items()},
+        "mean": _mean(rows),
+    }
+    options.json.write_text(json.dumps(content, indent=2) + "\n")
+    return 0
+
+
+def _refuse_training_seeds(seeds: list[int]) -> None:
+    training = load_config("train_phantom", require=("training",)).training
+    trained = {seed for group in training.phantoms for seed in group.seeds}
+    if trained & set(seeds):
+        raise ConfigError(
+            f"the network was trained on phantom seeds {sorted(trained & set(seeds))}; take others"
+        )
+
+
+def _segment(config: ConfigView, seed: int, shape: tuple[int, ...]) -> dict[str, dict[str, Any]]:
+    """The figures of every stage for one phantom, and how many objects of at least 1000 voxels it has."""
+    from inference.project import PassReport, run_project
+
+    stages: dict[str, dict[str, Any]] = {}
+
+    def keep(report: PassReport) -> None:
+        stages[report.name] = {**(report.metrics or {}), **report.result.counts}
+
+    with tempfile.TemporaryDirectory() as folder:
+        phantom = config.phantom.replace(seed=seed, shape=shape)
+        inputs = run_project(config.replace(phantom=phantom, output_dir=folder), keep)
+        assert inputs.labels is not None
+        sizes = np.unique(inputs.labels.read(), return_counts=True)[1]
+    for figures in stages.values():
+        figures["objects_of_1000_voxels"] = int((sizes >= 1000).sum())
+    print(f"seed {seed} done", file=sys.stderr, flush=True)
+    return stages
+
+
+def _mean(rows: dict[int, dict[str, dict[str, Any]]]) -> dict[str, dict[str, float]]:
+    stages = next(iter(rows.values()))
+    return {
+        stage: {name: float(np.mean([row[stage][name] for row in rows.values()])) for name in _FIGURES}
+        for stage in stages
+    }
+
+
+def _print(rows: dict[int, dict[str, dict[str, Any]]]) -> None:
+    print(f"{'stage':12s}{'seed':>8s}" + "".join(f"{name:>12s}" for name in (*_FIGURES, "objects", "true")))
+    for seed, stages in rows.items():
+        for stage, figures in stages.items():
+            cells = "".join(f"{figures[name]:12.3f}" for name in _FIGURES)
+            print(
+                f"{stage:12s}{seed:8d}{cells}{figures['objects']:12d}{figures['objects_of_1000_voxels']:12d}"
+            )
+    for stage, figures in _mean(rows).items():
+        print(f"{stage:12s}{'mean':>8s}" + "".join(f"{figures[name]:12.3f}" for name in _FIGURES))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

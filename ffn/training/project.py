@@ -1,0 +1,200 @@
+"""Trains the network that a config's `training` section describes.
+
+Training data are annotated volumes and phantoms; phantoms are kept in the output directory between starts.
+The network file is renewed with every checkpoint, so that it can be tried while the training goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from configs import ConfigView, box_bounds, save_resolved
+from ffn.backend import resolve_compute_dtype
+from ffn.network import Architecture
+from ffn.training.augmentation import Augmentation
+from ffn.training.examples import ExampleSettings, TrainingVolume
+from ffn.training.trainer import TrainSettings, train
+from ffn.weights import NetworkFile, NetworkInfo, save_network
+from jobs.pieces import load_npz, save_npz
+from jobs.progress import Progress
+from volumes import Box, open_volume
+from volumes.phantom import PhantomSpec, make_phantom
+
+Size = tuple[float, float, float]
+
+
+class Annotated(NamedTuple):
+    """An image with its objects: raw (z, y, x), integer labels like it, and the voxel size (zyx)."""
+
+    raw: np.ndarray
+    labels: np.ndarray
+    voxel_size_nm: Size
+
+
+class Source(NamedTuple):
+    """Training data that is yet to be read: its name in messages, its weight, and how to read it."""
+
+    name: str
+    weight: float
+    read: Callable[[], Annotated]
+
+
+def train_project(config: ConfigView) -> None:
+    """Trains and writes the network file of a config with a `training` section.
+
+    Args:
+      config: `training` says what; checkpoints and the log go to `output_dir`, and an interrupted run is
+        continued from there.
+
+    Raises:
+      ReconstructionError: data that cannot be read or trained on.
+    """
+    training, run_dir = config.training, Path(config.output_dir)
+    shape = training.architecture
+    architecture = Architecture(shape.depth, shape.features, shape.fov, shape.deltas, shape.name)
+    settings = train_settings(training)
+    sources = [*_annotated_sources(training), *_phantom_sources(training, run_dir)]
+    volumes, sizes = _read_all(sources, training, architecture, settings)
+    voxel_size_nm = sizes.pop() if len(sizes) == 1 else None
+    save_resolved(config, run_dir / "config.textproto")
+
+    def write(averaged: dict[str, np.ndarray], figures: dict[str, float]) -> None:
+        info = _info(training, architecture, voxel_size_nm, figures)
+        save_network(training.output_weights, NetworkFile(info, averaged))
+
+    result = train(architecture, volumes, [source.weight for source in sources], settings, run_dir, write)
+    write(result.weights, result.figures)
+
+
+def train_settings(training: ConfigView) -> TrainSettings:
+    """The trainer's settings out of the config's `training` section."""
+    shape, optimizer, augmentation = training.architecture, training.optimizer, training.augmentation
+    examples = ExampleSettings(
+        init_activation=training.init_activation,
+        pad_value=training.pad_value,
+        move_threshold=training.move_threshold,
+        target_inside=training.target_inside,
+        target_outside=training.target_outside,
+        moves=(training.fov_moves,) * 3,
+        partition_thresholds=tuple(training.partition_thresholds),
+        min_object_voxels=training.min_object_voxels,
+        clearance=training.centre_clearance_voxels,
+        augmentation=Augmentation(
+            permute_axes=_alike(list(zip(shape.fov, shape.deltas, strict=True)))
+            if augmentation.permute_axes
+            else (),
+            reflect=augmentation.reflect,
+            contrast=augmentation.contrast,
+            brightness=augmentation.brightness,
+            noise=augmentation.noise,
+        ),
+    )
+    return TrainSettings(
+        total_fovs=training.total_fovs,
+        batch_size=training.batch_size,
+        learning_rate=optimizer.learning_rate,
+        warmup_steps=optimizer.warmup_steps,
+        decay_share=optimizer.decay_share,
+        clip=optimizer.gradient_clip,
+        ema_decay=training.ema_decay,
+        compute_dtype=resolve_compute_dtype(training.compute_dtype),
+        seed=training.seed,
+        checkpoint_minutes=training.checkpoint_minutes,
+        examples=examples,
+    )
+
+
+def _alike(keys: list[tuple]) -> tuple[tuple[int, ...], ...]:
+    """Groups of two or more axes with equal keys."""
+    groups: dict[tuple, list[int]] = {}
+    for axis, key in enumerate(keys):
+        groups.setdefault(key, []).append(axis)
+    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
+
+
+def _read_all(
+    sources: list[Source], training: ConfigView, architecture: Architecture, settings: TrainSettings
+) -> tuple[list[TrainingVolume], set[Size]]:
+    """All training volumes, normalised and ready to draw from, and the voxel sizes there are."""
+    volumes, sizes = [], set()
+    with Progress(len(sources), "volume", description="training data") as progress:
+        for source in sources:
+            found = source.read()
+            image = (found.raw.astype(np.float32) - training.image_mean) / np.float32(training.image_stddev)
+            fitting = _for_voxel_size(settings.examples, architecture, found.voxel_size_nm)
+            volumes.append(TrainingVolume(source.name, image, found.labels, architecture, fitting))
+            sizes.add(found.voxel_size_nm)
+            progress.advance()
+    return volumes, sizes
+
+
+def _for_voxel_size(
+    examples: ExampleSettings, architecture: Architecture, voxel_size_nm: Size
+) -> ExampleSettings:
+    """The settings with axes exchanged only where voxels are equally long too."""
+    if not examples.augmentation.permute_axes:
+        return examples
+    keys = list(zip(architecture.fov_zyx, architecture.deltas_zyx, voxel_size_nm, strict=True))
+    return replace(examples, augmentation=replace(examples.augmentation, permute_axes=_alike(keys)))
+
+
+def _annotated_sources(training: ConfigView) -> Iterator[Source]:
+    for volume in training.volumes:
+        yield Source(volume.raw.spec, volume.weight, partial(_read_annotated, volume))
+
+
+def _read_annotated(volume: ConfigView) -> Annotated:
+    raw = open_volume(volume.raw.spec, voxel_size_nm=_size(volume.raw))
+    labels = open_volume(volume.labels.spec, voxel_size_nm=_size(volume.labels) or raw.voxel_size_nm)
+    box = Box(*box_bounds(volume.box)) if volume.box else labels.bounds
+    return Annotated(raw.read(box), labels.read(box), raw.voxel_size_nm)
+
+
+def _size(source: ConfigView) -> Size | None:
+    return None if source.voxel_size_nm is None else tuple(source.voxel_size_nm)
+
+
+def _phantom_sources(training: ConfigView, run_dir: Path) -> Iterator[Source]:
+    for group in training.phantoms:
+        for seed in group.seeds:
+            spec = PhantomSpec(group.shape, group.voxel_size_nm, seed, **group.parameters.to_dict())
+            kept = run_dir / "phantoms" / f"{seed}.npz"
+            yield Source(f"phantom {seed}", group.weight, partial(_read_phantom, spec, kept))
+
+
+def _read_phantom(spec: PhantomSpec, kept: Path) -> Annotated:
+    """The phantom of a spec, made unless it is kept already."""
+    arrays = load_npz(kept) if kept.exists() else {"spec": np.array("")}
+    if str(arrays["spec"]) != repr(spec):
+        phantom = make_phantom(spec)
+        arrays = {"spec": np.array(repr(spec)), "raw": phantom.raw, "labels": phantom.labels}
+        save_npz(kept, arrays)
+    return Annotated(arrays["raw"], arrays["labels"], spec.voxel_size_nm)
+
+
+def _info(
+    training: ConfigView, architecture: Architecture, voxel_size_nm: Size | None, figures: dict[str, float]
+) -> NetworkInfo:
+    """What the network file says of its network."""
+    return NetworkInfo(
+        architecture=architecture,
+        image_mean=training.image_mean,
+        image_stddev=training.image_stddev,
+        init_activation=training.init_activation,
+        pad_value=training.pad_value,
+        move_threshold=training.move_threshold,
+        segment_threshold=training.segment_threshold,
+        voxel_size_nm=voxel_size_nm,
+        training={
+            "description": training.description or "",
+            "settings": training.to_text(),
+            "figures": figures,
+        },
+        licence=training.licence,
+    )
