@@ -80,7 +80,7 @@ def run_floods(
             free.append(batch)
             if on_batch:
                 on_batch(len(answers))
-        elif not floods.running:
+        elif floods.exhausted:
             return
 
 
@@ -92,22 +92,24 @@ class _Waiting(NamedTuple):
 
 
 class _Floods(Generic[T]):
-    """The floods at work: how many, what they wait for, and the results of those that ended."""
+    """The floods at work: what they wait for, the results of those that ended, and whether more will come."""
 
     def __init__(self, tasks: Iterable[FloodTask[T]], limit: int) -> None:
         self._source = iter(tasks)
         self._limit = limit
         self._results: list[T] = []
+        self._running = 0
         self.waiting: deque[_Waiting] = deque()
-        self.running = 0
+        self.exhausted = False
 
     def admit(self) -> None:
         """Begins floods up to the limit; pauses when one ends at once, not to hold its result back."""
-        while self.running < self._limit and not self._results:
+        while self._running < self._limit and not self._results:
             task = next(self._source, None)
             if task is None:
+                self.exhausted = True
                 return
-            self.running += 1
+            self._running += 1
             self.resume(task, None)
 
     def resume(self, task: FloodTask[T], logits: np.ndarray | None) -> None:
@@ -115,7 +117,7 @@ class _Floods(Generic[T]):
         try:
             request = next(task) if logits is None else task.send(logits)
         except StopIteration as end:
-            self.running -= 1
+            self._running -= 1
             self._results.append(end.value)
         else:
             self.waiting.append(_Waiting(task, request))

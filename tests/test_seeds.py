@@ -52,7 +52,7 @@ def test_marks_of_refused_seeds_are_no_segments(cells: np.ndarray) -> None:
 
 
 def test_distances_are_measured_to_masks_too() -> None:
-    """The only edges lie beside a lit plane at x = 8; seeds lie halfway between them and a mask from x = 36."""
+    """The only edges lie beside a lit plane at x = 8; seeds lie halfway from there to a mask at x = 36."""
     image, mask = np.zeros((16, 16, 48), np.float32), np.zeros((16, 16, 48), bool)
     image[:, :, 8] = 1
     mask[:, :, 36:] = True
