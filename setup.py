@@ -33,9 +33,9 @@ REQUIRES = [
 
 EXTRAS = {
     "gpu": ["tensorflow[and-cuda]>=2.20"],
-    "jax": ["jax>=0.4.35"],
+    "jax": ["jax>=0.5"],
     "test": [
-        "grpcio-tools>=1.72",
+        "grpcio-tools>=1.80",
         "hypothesis>=6.100",
         "mypy>=1.14",
         "packaging>=23.2",
