@@ -100,6 +100,8 @@ def read_network(section: ConfigView) -> NetworkFile:
         pad_value=source.pad_value,
         move_threshold=source.move_threshold,
         segment_threshold=source.segment_threshold,
+        voxel_size_nm=_nm(source),
+        licence=source.licence or "",
     )
 
 
