@@ -26,7 +26,7 @@ class SubvolumeResult:
       box: the subvolume, in voxels of the whole volume.
       segmentation: int32 (z, y, x), 0 = no object; IDs in order of creation.
       probability: uint8 (z, y, x), 0 = unsegmented, else the quantised probability of belonging to the
-        object: (p − (q − 1) / 254 within half a step).
+        object, 1 + the 254ths reached.
       object_ids: int64 (n,), ascending.
       seeds_zyx: int64 (n, 3), the seed of each object, voxels from the corner of the box.
       fovs: int64 (n,), fields of view each object took.
