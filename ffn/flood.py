@@ -119,8 +119,8 @@ class Flood:
         image: normalised image, float32 (z, y, x).
         options: settings of the flood.
         obstacles: integers like image; no field of view is centred on a value above 0. Not copied: what is
-            written to it later counts. None = none.
-        movement_mask: bool like image; True = no field of view is centred here. None = everywhere.
+            written to it later counts. None = nothing in the way.
+        movement_mask: bool like image; True = no field of view is centred here. None = allowed everywhere.
 
     Attributes:
         seed: where the present object began (z, y, x).
@@ -195,14 +195,11 @@ class Flood:
 
     def is_open(self, position: Zyx) -> bool:
         """Whether a field of view may be centred at a position (z, y, x), whatever its logit."""
-        return (
-            all(
-                low <= p < high
-                for low, p, high in zip(self._room.start, position, self._room.stop, strict=True)
-            )
-            and not (self.obstacles is not None and self.obstacles[position] > 0)
-            and not (self.movement_mask is not None and self.movement_mask[position])
-        )
+        (z, y, x), (z0, y0, x0), (z1, y1, x1) = position, self._room.start, self._room.stop
+        fits = z0 <= z < z1 and y0 <= y < y1 and x0 <= x < x1
+        taken = fits and self.obstacles is not None and self.obstacles[position] > 0
+        masked = fits and self.movement_mask is not None and self.movement_mask[position]
+        return bool(fits and not taken and not masked)
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """The state at a request as named arrays, for `restore`; logits are a view of `extent` only."""
