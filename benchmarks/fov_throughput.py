@@ -24,7 +24,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -75,7 +75,9 @@ def fib25_case(shared: Path, edge: int) -> Case:
     network = import_checkpoint(checkpoint, CONVSTACK_3D_MODEL, args, image_mean=128, image_stddev=33)
     with h5py.File(shared / "data" / "fib25_training2_dev.h5") as file:
         raw = file["raw"][40 : 40 + edge, 80 : 80 + edge, 80 : 80 + edge]
-    return _case(network, "FIB-25 checkpoint", raw, min_segment_size=1000)
+    case = _case(network, "FIB-25 checkpoint", raw, min_segment_size=1000)
+    # A google/ffn request that does not say otherwise has the disconnected-seed rule on.
+    return replace(case, options=replace(case.options, disco_seed_threshold=0.0))
 
 
 def phantom_case(edge: int) -> Case:

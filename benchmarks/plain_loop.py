@@ -59,7 +59,7 @@ def segment(
         network: answers each field of view.
         image: normalised image, float32 (z, y, x).
         seeds: integers (n, 3), z, y, x.
-        options: of the flood; the disconnected-seed rule is left out.
+        options: of the flood.
         after_step: called after every field of view.
 
     Returns:
@@ -105,12 +105,20 @@ def _flood(
             continue
         fov = _around(position, options.radius_zyx)
         seen = np.where(np.isnan(logits[fov]), logit(options.pad_value), logits[fov])
-        logits[fov] = network(image[fov], seen)
+        logits[fov] = _restrained(logits[fov], network(image[fov], seen), options)
         done.add(cell)
         queue.extend(_face_maxima(logits, position, deltas, threshold))
         steps += 1
         after_step()
     return logits, steps
+
+
+def _restrained(old: np.ndarray, new: np.ndarray, options: FloodOptions) -> np.ndarray:
+    """The disconnected-seed rule: in a field of view that is mostly active, low logits may not rise."""
+    active = np.mean(new >= logit(options.move_threshold))
+    if options.disco_seed_threshold < 0 or active <= options.disco_seed_threshold:
+        return new
+    return np.where((old < 0) & (new > old), old, new)
 
 
 def _face_maxima(logits: np.ndarray, center: Zyx, deltas: Zyx, threshold: np.float32) -> list[Zyx]:

@@ -36,8 +36,12 @@ def bright_blobs() -> fov_throughput.Case:
     return fov_throughput.Case(NetworkFile(case.network.info, weights), "by hand", image, options)
 
 
-def test_plain_loop_finds_what_the_engine_finds(bright_blobs: fov_throughput.Case) -> None:
-    image, options = bright_blobs.image, bright_blobs.options
+@pytest.mark.parametrize("disco_seed_threshold", [-1.0, 0.0])
+def test_plain_loop_finds_what_the_engine_finds(
+    bright_blobs: fov_throughput.Case, disco_seed_threshold: float
+) -> None:
+    image = bright_blobs.image
+    options = replace(bright_blobs.options, disco_seed_threshold=disco_seed_threshold)
     seeds = peak_seeds(image, TINY.fov_zyx)
     canvas = Canvas(image, options)
     predictor = make_predictor(instantiate(bright_blobs.network))
