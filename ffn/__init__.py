@@ -1,1 +1,59 @@
 """Flood-filling networks: the network, its weights, seeds, movement and the flooding of one subvolume."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ffn.canvas import Canvas, segment_all
+    from ffn.flood import Flood, FloodOptions, FovRequest
+    from ffn.network import Architecture, build_network
+    from ffn.seeds import peak_seeds
+    from ffn.tf1_checkpoint import import_checkpoint
+    from ffn.weights import NetworkFile, NetworkInfo, WeightsError, load_network, save_network
+
+__all__ = [
+    "Architecture",
+    "Canvas",
+    "Flood",
+    "FloodOptions",
+    "FovRequest",
+    "NetworkFile",
+    "NetworkInfo",
+    "WeightsError",
+    "build_network",
+    "import_checkpoint",
+    "load_network",
+    "peak_seeds",
+    "save_network",
+    "segment_all",
+]
+
+# A name's module is loaded when the name is first used: what only reads network files compiles no kernels.
+_HOMES = {
+    "Architecture": "network",
+    "Canvas": "canvas",
+    "Flood": "flood",
+    "FloodOptions": "flood",
+    "FovRequest": "flood",
+    "NetworkFile": "weights",
+    "NetworkInfo": "weights",
+    "WeightsError": "weights",
+    "build_network": "network",
+    "import_checkpoint": "tf1_checkpoint",
+    "load_network": "weights",
+    "peak_seeds": "seeds",
+    "save_network": "weights",
+    "segment_all": "canvas",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ffn' has no attribute '{name}'")
+    return getattr(import_module(f"ffn.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
