@@ -6,6 +6,8 @@ the oldest Python. `tests/test_packaging.py` keeps the list equal to what the co
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 PACKAGES = ("commands", "configs", "evaluation", "ffn", "inference", "jobs", "volumes")
@@ -50,6 +52,8 @@ setup(
     name="ffn-reconstruction",
     version="0.1.0",
     description="From raw electron microscopy volumes to neurons, with flood-filling networks",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.10",
