@@ -1,7 +1,6 @@
 """Regenerate the Python code of the schema after a change to a `*.proto`; for developers.
 
-    python -m venv /tmp/protoc && /tmp/protoc/bin/pip install 'grpcio-tools==1.72.*'
-    /tmp/protoc/bin/python -m configs.generate
+    make proto
 
 Generated code runs on the protobuf release it was made for and on every later one, never on an earlier one.
 It is therefore made with the oldest compiler of protobuf 6, and another one is refused. `SHA256SUMS` beside
@@ -11,8 +10,10 @@ the generated files records what belongs together, so that stale code is found w
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -49,12 +50,15 @@ def compile_schema(target: Path) -> None:
         ModuleNotFoundError: grpcio-tools is not installed.
         RuntimeError: protoc refused a file; it has printed why.
     """
-    from grpc_tools import protoc
-
-    wellknown = Path(protoc.__file__).parent / "_proto"
+    compiler = importlib.util.find_spec("grpc_tools")
+    if compiler is None or compiler.origin is None:
+        raise ModuleNotFoundError("no module named 'grpc_tools'")
+    wellknown = Path(compiler.origin).parent / "_proto"
     sources = [str(file.relative_to(ROOT)) for file in sorted(FOLDER.glob("*.proto"))]
     outputs = [f"--python_out={target}", f"--pyi_out={target}", f"--descriptor_set_out={target}/schema.binpb"]
-    if protoc.main(["protoc", f"-I{ROOT}", f"-I{wellknown}", "--include_imports", *outputs, *sources]) != 0:
+    includes = [f"-I{ROOT}", f"-I{wellknown}", "--include_imports"]
+    # In a process of its own: the compiler and TensorFlow bring copies of the same C++ libraries.
+    if subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *includes, *outputs, *sources]).returncode:
         raise RuntimeError("protoc refused the schema")
 
 

@@ -36,7 +36,11 @@ TIFF_DTYPES = (
     *("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"),
     *("float32", "float64"),
 )
-_DAMAGED = (OSError, ValueError, IndexError, KeyError, TypeError, RuntimeError, SyntaxError)
+# Pillow gives damage as SyntaxError; older releases of tifffile derive its error from none of the others.
+_DAMAGED = (
+    *(OSError, ValueError, IndexError, KeyError, TypeError, RuntimeError, SyntaxError),
+    tifffile.TiffFileError,
+)
 _SUFFIXES = (".png", ".tif", ".tiff")
 # Pillow refuses images above 179 megapixels as attacks; whole EM sections are larger.
 Image.MAX_IMAGE_PIXELS = None

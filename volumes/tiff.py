@@ -29,7 +29,11 @@ DTYPES = (
     *("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"),
     *("float32", "float64"),
 )
-_DAMAGED = (OSError, ValueError, IndexError, KeyError, TypeError, RuntimeError)
+# Older releases of tifffile derive its error from none of the others.
+_DAMAGED = (
+    *(OSError, ValueError, IndexError, KeyError, TypeError, RuntimeError),
+    tifffile.TiffFileError,
+)
 _NM_PER_CM = 1e7
 
 
