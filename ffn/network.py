@@ -130,12 +130,19 @@ def _convolutions(architecture: Architecture) -> list[tuple[str, int, int, int]]
 
 
 def _convstack_3d(architecture: Architecture, compute_dtype: str) -> keras.Model:
-    """Residual stack: x + conv_b(ReLU(conv_a(ReLU(x)))) per module, then ReLU and a 1x1x1 convolution."""
+    """Residual stack: x + conv_b(ReLU(conv_a(ReLU(x)))) per module, then ReLU and a 1x1x1 convolution.
+
+    With bfloat16 the convolutions that take the time are computed in it. What runs through the whole network
+    stays float32: image and logits, the sums of the residual modules, and the update. That halves the
+    error of the logits and costs 2 % (33x33x33, 12 modules of 32 features) or less.
+    """
     import keras
 
-    policy = keras.DTypePolicy("float32" if compute_dtype == "float32" else f"mixed_{compute_dtype}")
+    exact = keras.DTypePolicy("float32")
+    fast = exact if compute_dtype == "float32" else keras.DTypePolicy(f"mixed_{compute_dtype}")
 
-    def convolve(name: str, x: Any, size: int, filters: int, activation: str | None = None) -> Any:
+    def convolve(name: str, x: Any, policy: Any, activation: str | None = None) -> Any:
+        size, filters = (1, 1) if name == "conv_lom" else (3, architecture.features)
         layer = keras.layers.Conv3D(
             filters, size, padding="same", activation=activation, name=name, dtype=policy,
             kernel_initializer=_initializer(name, architecture.depth),
@@ -143,20 +150,19 @@ def _convstack_3d(architecture: Architecture, compute_dtype: str) -> keras.Model
         return layer(x)
 
     def rectify(name: str, x: Any) -> Any:
-        return keras.layers.ReLU(name=name, dtype=policy)(x)
+        return keras.layers.ReLU(name=name, dtype=exact)(x)
 
     inputs = keras.Input((*architecture.fov_zyx, 2), dtype="float32", name="image_and_logits")
-    x = convolve("conv0_a", inputs, 3, architecture.features, "relu")
-    x = convolve("conv0_b", x, 3, architecture.features)
+    x = convolve("conv0_a", inputs, exact, "relu")
+    x = convolve("conv0_b", x, fast)
     for module in range(1, architecture.depth):
         inside = rectify(f"relu{module}", x)
-        inside = convolve(f"conv{module}_a", inside, 3, architecture.features, "relu")
-        inside = convolve(f"conv{module}_b", inside, 3, architecture.features)
-        inside = keras.layers.Lambda(keep_unfused, name=f"unfused{module}", dtype=policy)(inside)
-        x = keras.layers.Add(name=f"module{module}", dtype=policy)([x, inside])
-    update = convolve("conv_lom", rectify("relu_lom", x), 1, 1)
-    logits = keras.ops.cast(update, "float32") + inputs[..., 1:2]
-    return keras.Model(inputs, logits, name=architecture.name)
+        inside = convolve(f"conv{module}_a", inside, fast, "relu")
+        inside = convolve(f"conv{module}_b", inside, fast)
+        inside = keras.layers.Lambda(keep_unfused, name=f"unfused{module}", dtype=fast)(inside)
+        x = keras.layers.Add(name=f"module{module}", dtype=exact)([x, inside])
+    update = convolve("conv_lom", rectify("relu_lom", x), exact)
+    return keras.Model(inputs, update + inputs[..., 1:2], name=architecture.name)
 
 
 def _initializer(layer: str, depth: int) -> Any:
