@@ -126,7 +126,9 @@ def save_network(path: str | Path, network: NetworkFile) -> None:
         with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
             file.attrs.update(format=FORMAT, version=VERSION, info=json.dumps(network.info.to_dict()))
             for name, values in network.weights.items():
-                file.create_dataset(name, data=np.asarray(values, np.float32), fletcher32=True)
+                values = np.asarray(values, np.float32)
+                # Checksums need chunks, and the ones h5py would choose more than double the file.
+                file.create_dataset(name, data=values, chunks=values.shape, fletcher32=True)
     except OSError as error:
         raise WeightsError(f"network file {path} cannot be written: {_first_line(error)}") from error
 
