@@ -186,6 +186,7 @@ class _Run:
         self._step, self._hours = int(saved["step"]), float(saved["hours"])
         self._engine.restore([saved[f"variable_{i}"] for i in range(int(saved["variables"]))])
         self._averages.values = [saved[f"average_{i}"] for i in range(len(self._averages.values))]
+        self._losses = saved["losses"].tolist()
         self._stream.restore({k[7:]: v for k, v in saved.items() if k.startswith("stream_")})
 
     def save(self) -> None:
@@ -194,6 +195,7 @@ class _Run:
             "identity": np.array(self._identity()),
             "step": np.array(self._step),
             "hours": np.array(self._hours),
+            "losses": np.array(self._losses),
             "variables": np.array(len(variables)),
             **{f"variable_{i}": v for i, v in enumerate(variables)},
             **{f"average_{i}": v for i, v in enumerate(self._averages.values)},
@@ -210,7 +212,7 @@ class _Run:
         return {
             "fovs": self._step * self._settings.batch_size,
             "hours": round(self._hours, 3),
-            "loss": round(float(np.mean(self._losses[-500:] or [np.nan])), 5),
+            "loss": round(float(np.mean(self._losses)), 5) if self._losses else math.inf,
             "moves_taken": round(taken / offered, 4),
         }
 
