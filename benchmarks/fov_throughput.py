@@ -12,110 +12,39 @@ Three things are timed, in milliseconds per field of view:
 
 Machines drift, so every engine and plain run stops now and then to time the bare network, and `overhead`
 is the run's time over the median of the bare network's *of the same minutes*. `host` is the time the engine
-spends outside the network, measured within the run. VOI (bits) compares the bfloat16 segmentation with
-the float32 one, unsegmented voxels counted as one object.
+spends outside the network, measured within the run.
+
+VOI (bits) compares the bfloat16 segmentation with the float32 one. Floods amplify: a logit that differs in
+its last bit may move a field of view by a voxel. How much of the difference is that shows a third one,
+by the float32 network with its weights changed by a millionth.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import platform
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
+from benchmarks.flood_cases import Case, fib25_case, phantom_case
 from benchmarks.plain_loop import PlainNetwork, segment
 from benchmarks.stopwatch import Stopwatch, WatchedPredictor
 from evaluation import contingency, variation_of_information
 from ffn.backend import COMPUTE_DTYPES, Predictor, backend_name, make_predictor
 from ffn.canvas import Canvas, segment_all
-from ffn.flood import FloodOptions, FovRequest
-from ffn.network import Architecture, variable_shapes
+from ffn.flood import FovRequest
+from ffn.network import Architecture
 from ffn.seeds import peak_seeds
-from ffn.tf1_checkpoint import CONVSTACK_3D_MODEL, import_checkpoint
-from ffn.weights import NetworkFile, NetworkInfo, builtin_networks, instantiate, load_network
+from ffn.weights import NetworkFile, instantiate
 from inference.executor import run_floods
 
-FIB25_ARCHITECTURE = Architecture(12, 32, fov_zyx=(33, 33, 33), deltas_zyx=(8, 8, 8))
-SMALL_ARCHITECTURE = Architecture(8, 16, fov_zyx=(17, 17, 17), deltas_zyx=(5, 5, 5))
-
-
-@dataclass(frozen=True)
-class Case:
-    """A network and the subvolume it floods.
-
-    Attributes:
-      network: weights and settings.
-      weights: where they come from, for the table.
-      image: normalised image, float32 (z, y, x).
-      options: of the flood.
-    """
-
-    network: NetworkFile
-    weights: str
-    image: np.ndarray
-    options: FloodOptions
-
-
-def fib25_case(shared: Path, edge: int) -> Case:
-    """The published FIB-25 network on real tissue; random weights on noise where `shared` is absent."""
-    checkpoint = shared / "models" / "fib25" / "model.ckpt-27465036"
-    if not Path(f"{checkpoint}.index").exists():
-        return random_case(FIB25_ARCHITECTURE, edge)
-    import h5py
-
-    args = {"depth": 12, "fov_size": [33] * 3, "deltas": [8] * 3}
-    network = import_checkpoint(checkpoint, CONVSTACK_3D_MODEL, args, image_mean=128, image_stddev=33)
-    with h5py.File(shared / "data" / "fib25_training2_dev.h5") as file:
-        raw = file["raw"][40 : 40 + edge, 80 : 80 + edge, 80 : 80 + edge]
-    case = _case(network, "FIB-25 checkpoint", raw, min_segment_size=1000)
-    # A google/ffn request that does not say otherwise has the disconnected-seed rule on.
-    return replace(case, options=replace(case.options, disco_seed_threshold=0.0))
-
-
-def phantom_case(edge: int) -> Case:
-    """The shipped network on a phantom; random weights on noise before there is one."""
-    if "phantom" not in builtin_networks():
-        return random_case(SMALL_ARCHITECTURE, edge)
-    from volumes.phantom import PhantomSpec, make_phantom
-
-    raw = make_phantom(PhantomSpec(shape=(edge,) * 3, seed=7)).raw
-    return _case(load_network("builtin:phantom"), "builtin:phantom", raw, min_segment_size=100)
-
-
-def random_case(architecture: Architecture, edge: int) -> Case:
-    """Random weights that fill whatever they see, on noise: as much work, no segmentation to speak of."""
-    random = np.random.default_rng(0)
-    shapes = variable_shapes(architecture)
-    weights = {
-        name: random.normal(0, 0.5 / math.sqrt(math.prod(shape[:-1])), shape).astype(np.float32)
-        for name, shape in shapes.items()
-    }
-    weights["conv_lom/bias"] = np.full(1, 8, np.float32)
-    network = NetworkFile(NetworkInfo(architecture, 128, 33), weights)
-    return _case(network, "random", random.normal(128, 33, (edge,) * 3), min_segment_size=100)
-
-
-def _case(network: NetworkFile, weights: str, raw: np.ndarray, min_segment_size: int) -> Case:
-    info = network.info
-    options = FloodOptions(
-        fov_zyx=info.architecture.fov_zyx,
-        deltas_zyx=info.architecture.deltas_zyx,
-        init_activation=info.init_activation,
-        pad_value=info.pad_value,
-        move_threshold=info.move_threshold,
-        segment_threshold=info.segment_threshold,
-        min_segment_size=min_segment_size,
-    )
-    image = (raw.astype(np.float32) - np.float32(info.image_mean)) / np.float32(info.image_stddev)
-    return Case(network, weights, image, options)
+_SMALLEST_CHANGE = 1e-6  # of the weights, relative: about what float32 itself rounds away
 
 
 def bare_call(case: Case, predictor: Predictor, batch: int) -> Callable[[], float]:
@@ -223,8 +152,34 @@ def measure(case: Case, batches: list[int], seconds: float) -> dict[str, Any]:
         "plain": plain,
         "plain_equal_voxels": float((plain_segmentation == exact).mean()),
         "bfloat16_speed": bfloat16_speed(rows),
-        "voi_bfloat16_float32": sum(variation_of_information(contingency(rounded + 1, exact + 1))),
+        "voi_from_float32": {
+            "bfloat16": voi(rounded, exact),
+            "float32, weights changed by 1e-6": voi(perturbed_segmentation(case), exact),
+        },
         "objects": {"float32": int(exact.max()), "bfloat16": int(rounded.max())},
+    }
+
+
+def perturbed_segmentation(case: Case) -> np.ndarray:
+    """What the float32 network finds when its weights are changed about as much as float32 rounds."""
+    random = np.random.default_rng(0)
+    weights = {
+        name: (values * (1 + _SMALLEST_CHANGE * random.standard_normal(values.shape))).astype(np.float32)
+        for name, values in case.network.weights.items()
+    }
+    predictor = make_predictor(instantiate(NetworkFile(case.network.info, weights)))
+    canvas = Canvas(case.image, case.options)
+    flood = segment_all(canvas, peak_seeds(case.image, case.options.fov_zyx))
+    list(run_floods([flood], predictor, case.options.fov_zyx))
+    return canvas.segmentation
+
+
+def voi(segmentation: np.ndarray, other: np.ndarray) -> dict[str, float]:
+    """VOI (bits) of two segmentations: unsegmented voxels as one object, and where both are segmented."""
+    both = (segmentation > 0) & (other > 0)
+    return {
+        "all": sum(variation_of_information(contingency(segmentation + 1, other + 1))),
+        "segmented_only": sum(variation_of_information(contingency(segmentation[both], other[both]))),
     }
 
 
@@ -259,7 +214,9 @@ def print_table(name: str, result: dict[str, Any]) -> None:
     plain, equal = result["plain"], result["plain_equal_voxels"]
     print(f"{'plain loop':10s}{1:6d}{'':11s}{plain['ms']:11.2f}{plain['overhead']:11.3f}", end="")
     print(f"  ({100 * equal:.2f} % of voxels equal to the engine's)")
-    print(f"VOI of bfloat16 and float32: {result['voi_bfloat16_float32']:.3f}, objects: {result['objects']}")
+    print(f"objects: {result['objects']}; VOI to float32, all voxels and where both are segmented:")
+    for which, figures in result["voi_from_float32"].items():
+        print(f"  {which}: {figures['all']:.3f}, {figures['segmented_only']:.3f}")
 
 
 def machine() -> dict[str, str]:

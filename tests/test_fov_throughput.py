@@ -11,6 +11,7 @@ import pytest
 from scipy import ndimage
 
 from benchmarks import fov_throughput
+from benchmarks.flood_cases import Case, random_case
 from benchmarks.plain_loop import PlainNetwork, segment
 from ffn.backend import make_predictor
 from ffn.canvas import Canvas, segment_all
@@ -23,9 +24,9 @@ TINY = Architecture(depth=1, features=2, fov_zyx=(7, 7, 7), deltas_zyx=(2, 2, 2)
 
 
 @pytest.fixture
-def bright_blobs() -> fov_throughput.Case:
+def bright_blobs() -> Case:
     """A smooth image, and a network that raises logits where it is bright and lowers them elsewhere."""
-    case = fov_throughput.random_case(TINY, edge=32)
+    case = random_case(TINY, edge=32)
     weights = {name: np.zeros_like(values) for name, values in case.network.weights.items()}
     weights["conv0_a/kernel"][1, 1, 1, 0] = 1, -1
     weights["conv0_b/kernel"][1, 1, 1] = np.eye(2)
@@ -33,12 +34,12 @@ def bright_blobs() -> fov_throughput.Case:
     smooth = ndimage.gaussian_filter(case.image, 2)
     image = smooth / smooth.std() - np.float32(0.6)  # less than half of it bright, or all were one blob
     options = replace(case.options, min_segment_size=20)
-    return fov_throughput.Case(NetworkFile(case.network.info, weights), "by hand", image, options)
+    return Case(NetworkFile(case.network.info, weights), "by hand", image, options)
 
 
 @pytest.mark.parametrize("disco_seed_threshold", [-1.0, 0.0])
 def test_plain_loop_finds_what_the_engine_finds(
-    bright_blobs: fov_throughput.Case, disco_seed_threshold: float
+    bright_blobs: Case, disco_seed_threshold: float
 ) -> None:
     image = bright_blobs.image
     options = replace(bright_blobs.options, disco_seed_threshold=disco_seed_threshold)
@@ -55,7 +56,7 @@ def test_plain_loop_finds_what_the_engine_finds(
 def test_benchmark_writes_its_figures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(fov_throughput, "phantom_case", lambda edge: fov_throughput.random_case(TINY, edge))
+    monkeypatch.setattr(fov_throughput, "phantom_case", lambda edge: random_case(TINY, edge))
     output = tmp_path / "out" / "throughput.json"
     options = ["--networks", "phantom", "--batches", "1,2", "--edge", "20", "--seconds", "0.1"]
     fov_throughput.main([*options, "--json", str(output)])
