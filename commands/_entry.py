@@ -48,6 +48,9 @@ def run_command(
     except (flags.Error, ReconstructionError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except MemoryError:
+        print("error: the box does not fit into memory; give a smaller one (inference.box)", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         return 130
@@ -82,6 +85,11 @@ def _describe(flag_values: flags.FlagValues) -> str:
             default = "" if flag.default in (None, "") else f" (default {flag.default})"
             lines.append(f"  --{name}\n      {flag.help}{default}")
     return "\n".join(lines)
+
+
+def caution(line: str) -> None:
+    """Prints a line about something that is allowed but probably not meant."""
+    print(f"note: {line}", file=sys.stderr)
 
 
 def no_arguments(rest: Sequence[str]) -> None:

@@ -35,20 +35,27 @@ def pass_line(report: PassReport) -> str:
     return f"{report.name}{again}: {counts_line(report.result)}"
 
 
-def pass_table(reports: Sequence[PassReport], box: Box) -> str:
-    """Objects and, where ground truth is known, figures of each pass, in both background conventions."""
+def pass_table(reports: Sequence[PassReport], box: Box, background: str) -> str:
+    """Objects and, where ground truth is known, figures of each pass.
+
+    Args:
+      reports: the passes.
+      box: what was segmented.
+      background: "one_object" or "left_out": what the figures make of unsegmented voxels.
+
+    Returns:
+      Lines of text.
+    """
     lines = [f"\n{'pass':16s}{'voxels':28s}{'objects':>9s}" + "".join(f"{n:>11s}" for n in _FIGURES.values())]
     for report in reports:
         count = f"{report.result.counts['objects']:>9d}"
         if report.metrics is None:
             lines.append(f"{report.name:16s}{'no ground truth given':28s}{count}")
             continue
-        rows = {
-            "unsegmented = one object": report.metrics,
-            "segmented only": report.metrics["segmented_only"],
-        }
-        for convention, figures in rows.items():
-            lines.append(f"{report.name:16s}{convention:28s}{count}" + "".join(_cells(figures)))
+        counted = background == "one_object"
+        convention = "unsegmented = one object" if counted else "segmented only"
+        figures = report.metrics if counted else report.metrics["segmented_only"]
+        lines.append(f"{report.name:16s}{convention:28s}{count}" + "".join(_cells(figures)))
     z, y, x = box.shape
     return "\n".join([*lines, f"box {box} ({z} x {y} x {x} voxels); VOI in bits"])
 

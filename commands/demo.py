@@ -10,7 +10,7 @@ from pathlib import Path
 
 from absl import flags
 
-from commands._entry import load_keras_quietly, no_arguments, run_command
+from commands._entry import caution, load_keras_quietly, no_arguments, run_command
 from configs import load_config
 
 FLAGS = flags.FlagValues()
@@ -29,7 +29,7 @@ def _main(rest: Sequence[str]) -> None:
         config = config.replace(output_dir=_OUTPUT.value)
     z, y, x = config.phantom.shape
     print(
-        f"making a phantom of {z} x {y} x {x} voxels and segmenting it; 1 to 4 minutes on two cores",
+        f"making a phantom of {z} x {y} x {x} voxels and segmenting it; 2 to 5 minutes on two cores",
         flush=True,
     )
     load_keras_quietly()
@@ -37,10 +37,11 @@ def _main(rest: Sequence[str]) -> None:
     from inference.project import PassReport, run_project
 
     finished: list[PassReport] = []
-    inputs = run_project(config, finished.append)
+    inputs = run_project(config, finished.append, caution)
     output = Path(config.output_dir)
     print("\n".join(pass_line(each) for each in finished))
-    print(pass_table(finished, inputs.box))
+    background = config.evaluation.background if config.evaluation else "one_object"
+    print(pass_table(finished, inputs.box, background))
     print(
         f"""
 look at next:

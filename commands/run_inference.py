@@ -5,7 +5,8 @@
   run_inference --inference_request "$(cat request.pbtxt)" --bounding_box 'start { … } size { … }'
       runs a google/ffn request as it is; the result lies where google/ffn puts it
 
-A run that was interrupted, or a pass that is done already, is picked up by the same command.
+The same command goes on with a run that was interrupted, from the last minute's checkpoint, and does not
+repeat passes that are done.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from commands._entry import load_keras_quietly, no_arguments, run_command
+from commands._entry import caution, load_keras_quietly, no_arguments, run_command
 from configs import ConfigError, load_config, parse_bounding_box, parse_inference_request
 
 FLAGS = flags.FlagValues()
@@ -68,8 +69,9 @@ def _run_config() -> None:
         finished.append(each)
         print(pass_line(each), flush=True)
 
-    inputs = run_project(config, report)
-    print(pass_table(finished, inputs.box))
+    inputs = run_project(config, report, caution)
+    background = config.evaluation.background if config.evaluation else "one_object"
+    print(pass_table(finished, inputs.box, background))
     print(f"results: {config.output_dir}")
 
 

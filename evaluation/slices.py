@@ -72,6 +72,7 @@ def write_slices_png(
     segmentation: np.ndarray,
     voxel_size_nm: tuple[float, float, float],
     title: str = "",
+    start_zyx: tuple[int, int, int] = (0, 0, 0),
 ) -> None:
     """Writes the picture, whole or not at all.
 
@@ -81,6 +82,10 @@ def write_slices_png(
       segmentation: unsigned integer (z, y, x), 0 = unsegmented.
       voxel_size_nm: (z, y, x).
       title: one line above the slices.
+      start_zyx: voxel coordinates of the arrays' corner, for the captions.
+
+    Raises:
+      PieceError: the picture cannot be written there.
     """
     extent_nm = np.array(raw.shape) * voxel_size_nm
     pixels_per_nm = _PANEL_PIXELS / float(extent_nm.max())
@@ -94,7 +99,7 @@ def write_slices_png(
             down, across = (s for a, s in enumerate(voxel_size_nm) if a != axis)
             row.append(_panel(rgb, (down, across), pixels_per_nm))
         rows.append(row)
-    middle = [n // 2 for n in raw.shape]
+    middle = [start + n // 2 for start, n in zip(start_zyx, raw.shape, strict=True)]
     captions = [f"{_plane(a)}, {_AXES[a]} = {middle[a]}" for a in range(3)]
     bar_nm = _scale_bar_nm(float(extent_nm[2]))
     with atomic_path(path) as temporary:

@@ -5,10 +5,12 @@ What a request asks for and this release does not do is refused with a message, 
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 from configs import ConfigError, ConfigView, volume_spec
+from evaluation.slices import write_slices_png
 from ffn.flood import FloodOptions
 from ffn.tf1_checkpoint import import_checkpoint
 from ffn.weights import NetworkFile
@@ -21,15 +23,16 @@ _NOT_YET = (
     "reference_histogram", "histogram_masks", "masks", "seed_masks", "shift_mask", "movement_policy_name",
     "self_prediction", "init_segmentation",
 )  # fmt: skip
-_DEFAULT_POLICIES = (None, "", "PolicyPeaks")
+_ARGUMENTS = ("seed_policy_args", "movement_policy_args")
 
 
 def run_request(
     request: ConfigView, box: Box, compute_dtype: str = "float32", progress: Progress | None = None
 ) -> tuple[Path, SubvolumeResult]:
-    """Segments one box and writes `<segmentation_output_dir>/<x>/<y>/seg-<x>_<y>_<z>.npz`.
+    """Segments one box and writes `<segmentation_output_dir>/<x>/<y>/seg-<x>_<y>_<z>.npz` and a .png.
 
-    A result that is there already, made with the same settings, is returned as it is.
+    A result that is there already, made with the same settings, is returned as it is. `concurrent_requests`
+    says how many subvolumes run beside each other; this is one.
 
     Args:
       request: a view of an `InferenceRequest`.
@@ -58,14 +61,33 @@ def run_request(
     if found is not None:
         require_same_settings(found, describe(image, where, network, settings), path)
         return path, found
-    result = replace(segment_subvolume(image, where, network, settings, progress), box=box)
-    return save_result(directory, result), result
+    interval = request.checkpoint_interval
+    result = segment_subvolume(
+        image,
+        where,
+        network,
+        settings,
+        progress,
+        batch_size=request.batch_size,
+        checkpoint=path.with_suffix(".unfinished") if interval else None,
+        checkpoint_seconds=interval,
+    )
+    result = replace(result, box=box)
+    save_result(directory, result)
+    picture = path.with_suffix(".png")
+    write_slices_png(
+        picture, image.read(where), result.segmentation, image.voxel_size_nm, str(path), box.start
+    )
+    return path, result
 
 
 def _require_supported(request: ConfigView) -> None:
     for name in _NOT_YET:
         if getattr(request, name):
             raise ConfigError(f"inference request: {name} is not supported; leave it out")
+    for name in _ARGUMENTS:
+        if json.loads(getattr(request, name) or "{}"):
+            raise ConfigError(f"inference request: {name} other than {{}} are not supported; leave them out")
     alignment = request.alignment_options
     if alignment is not None and alignment.type != "no_alignment":
         raise ConfigError(

@@ -8,6 +8,7 @@ corner of the subvolume, array `segmentation` (z, y, x); object probabilities be
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,10 +102,20 @@ def require_same_settings(found: SubvolumeResult, settings: dict[str, object], p
     Raises:
       ReconstructionError: names the first setting that differs, both values and the mend.
     """
-    mine = json.loads(json.dumps(settings))
-    for name in sorted(set(mine) | set(found.settings)):
-        if mine.get(name) != found.settings.get(name):
+    mine, theirs = _flat(json.loads(json.dumps(settings))), _flat(found.settings)
+    for name in sorted(set(mine) | set(theirs)):
+        if mine.get(name) != theirs.get(name):
             raise ReconstructionError(
-                f"{path} was made with {name} = {json.dumps(found.settings.get(name))}, this run has "
+                f"{path} was made with {name} = {json.dumps(theirs.get(name))}, this run has "
                 f"{json.dumps(mine.get(name))}; write to another output directory or delete the old result"
             )
+
+
+def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Nested settings by dotted names."""
+    flat: dict[str, object] = {}
+    for name, value in settings.items():
+        flat.update(
+            _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+        )
+    return flat

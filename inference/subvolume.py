@@ -8,8 +8,10 @@ network answers (`inference.executor`). Coordinates are zyx voxels of the whole 
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -22,6 +24,7 @@ from ffn.weights import NetworkFile, instantiate
 from inference.context import normalise, read_with_margin
 from inference.executor import run_floods
 from inference.results import SubvolumeResult
+from jobs.pieces import load_npz, save_npz
 from jobs.progress import Progress
 from volumes import Box, Volume, VolumeError
 
@@ -119,6 +122,10 @@ def segment_subvolume(
     network: NetworkFile,
     settings: PassSettings,
     progress: Progress | None = None,
+    *,
+    batch_size: int = 1,
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = 60.0,
 ) -> SubvolumeResult:
     """Segments one box of an image.
 
@@ -128,6 +135,10 @@ def segment_subvolume(
       network: weights and architecture.
       settings: of the pass.
       progress: counts segmented voxels and shows fields of view per second.
+      batch_size: most fields of view in one call of the network. The flood of one subvolume takes one at a
+        time, and the result does not depend on it.
+      checkpoint: file that an unfinished run is kept in and continued from; removed in the end. None = not.
+      checkpoint_seconds: time between two checkpoints.
 
     Returns:
       The objects in the box.
@@ -138,22 +149,26 @@ def segment_subvolume(
     """
     require_segmentable(image, box, network, settings)
     settings = settings.resolved()
-    started = time.monotonic()
     seen = _read_normalised(image, box, settings)
     seeds = peak_seeds(seen, settings.options.fov_zyx, voxel_size_nm=settings.seed_voxel_size_nm)
     canvas = Canvas(seen, settings.options)
-    predictor = make_predictor(instantiate(network, settings.compute_dtype))
-    watch = _Watch(canvas, progress)
+    made_from = describe(image, box, network, settings)
+    inner = tuple(slice(m, m + n) for m, n in zip(settings.margin_zyx, box.shape, strict=True))
+    watch = _Watch(canvas, inner, progress)
+    keeper = _Keeper(checkpoint, checkpoint_seconds, made_from, watch)
+    keeper.restore()
     task = segment_all(canvas, seeds[::-1] if settings.reversed_seeds else seeds)
-    list(run_floods([task], predictor, settings.options.fov_zyx, on_batch=watch.count))
+    predictor = make_predictor(instantiate(network, settings.compute_dtype))
+
+    def on_batch(fovs: int) -> None:
+        watch.count(fovs)
+        keeper.keep()
+
+    list(run_floods([task], predictor, settings.options.fov_zyx, batch_size=batch_size, on_batch=on_batch))
     watch.look()
-    counts = {
-        "seeds": len(seeds),
-        "objects": len(canvas.origins),
-        "fovs": watch.fovs,
-        "seconds": round(time.monotonic() - started, 3),
-    }
-    return _crop(canvas, box, settings.margin_zyx, counts, describe(image, box, network, settings))
+    result = _result(canvas, box, inner, {"seeds": len(seeds), **watch.counts()}, made_from)
+    keeper.discard()
+    return result
 
 
 def _read_normalised(image: Volume, box: Box, settings: PassSettings) -> np.ndarray:
@@ -163,12 +178,12 @@ def _read_normalised(image: Volume, box: Box, settings: PassSettings) -> np.ndar
 
 
 class _Watch:
-    """Counts the fields of view of a canvas and shows how far it is."""
+    """Counts the fields of view of a canvas and shows how far the box in it is."""
 
-    def __init__(self, canvas: Canvas, progress: Progress | None) -> None:
-        self.fovs = 0
-        self._canvas, self._progress, self._last = canvas, progress, time.monotonic()
-        self._started = self._last
+    def __init__(self, canvas: Canvas, inner: tuple[slice, ...], progress: Progress | None) -> None:
+        self.canvas, self.fovs, self.seconds_before = canvas, 0, 0.0
+        self._inner, self._progress = inner, progress
+        self._started = self._last = time.monotonic()
 
     def count(self, fovs: int) -> None:
         """Notes that a batch of fields of view was seen."""
@@ -176,27 +191,69 @@ class _Watch:
         if self._progress is not None and time.monotonic() - self._last > _LOOK_EVERY_S:
             self.look()
 
+    def counts(self) -> dict[str, float]:
+        """Fields of view and seconds so far, those of earlier starts included."""
+        return {
+            "fovs": self.fovs,
+            "seconds": round(self.seconds_before + time.monotonic() - self._started, 3),
+        }
+
     def look(self) -> None:
         """Shows the voxels filled by now."""
         self._last = time.monotonic()
         if self._progress is None:
             return
-        filled = int(np.count_nonzero(self._canvas.segmentation > 0))
+        filled = int(np.count_nonzero(self.canvas.segmentation[self._inner] > 0))
         self._progress.advance(filled - self._progress.done)
-        rate = self.fovs / max(self._last - self._started, 1e-9)
-        self._progress.note(fov_per_s=f"{rate:.0f}", objects=len(self._canvas.origins))
+        rate = self.fovs / max(self.counts()["seconds"], 1e-9)
+        self._progress.note(fov_per_s=f"{rate:.0f}", objects=len(self.canvas.origins))
 
 
-def _crop(
-    canvas: Canvas, box: Box, margin: tuple[int, int, int], counts: dict, settings: dict
+class _Keeper:
+    """Stores an unfinished canvas every so often, and takes it up again."""
+
+    def __init__(
+        self, path: Path | None, seconds: float, made_from: dict[str, object], watch: _Watch
+    ) -> None:
+        self._path, self._seconds, self._watch = path, seconds, watch
+        self._made_from = json.dumps(made_from, sort_keys=True)
+        self._last = time.monotonic()
+
+    def restore(self) -> None:
+        """Continues what is stored, if the same settings made it; other leftovers are ignored."""
+        if self._path is None or not self._path.exists():
+            return
+        arrays = load_npz(self._path)
+        if str(arrays.pop("made_from")) == self._made_from:
+            self._watch.fovs = int(arrays.pop("fovs"))
+            self._watch.seconds_before = float(arrays.pop("seconds"))
+            self._watch.canvas.restore(arrays)
+
+    def keep(self) -> None:
+        """Stores the canvas when it is time."""
+        if self._path is None or time.monotonic() - self._last < self._seconds:
+            return
+        counts = {name: np.array(value) for name, value in self._watch.counts().items()}
+        snapshot = self._watch.canvas.snapshot()
+        save_npz(self._path, {"made_from": np.array(self._made_from), **counts, **snapshot}, compress=False)
+        self._last = time.monotonic()
+
+    def discard(self) -> None:
+        """Removes what is stored; the result is complete."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+
+def _result(
+    canvas: Canvas, box: Box, inner: tuple[slice, ...], counts: dict[str, float], settings: dict[str, object]
 ) -> SubvolumeResult:
     """The part of a canvas inside the box; objects that lie wholly in the margin are left out."""
-    inner = tuple(slice(m, m + n) for m, n in zip(margin, box.shape, strict=True))
     segmentation = np.ascontiguousarray(canvas.segmentation[inner])
     present = np.unique(segmentation)
     ids = present[present > 0].astype(np.int64)
     origins = [canvas.origins[int(i)] for i in ids]
     assert canvas.probability is not None
+    margin = [part.start for part in inner]
     return SubvolumeResult(
         box=box,
         segmentation=segmentation,

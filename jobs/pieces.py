@@ -73,6 +73,21 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink()
 
 
+def require_writable_file(path: str | os.PathLike[str]) -> None:
+    """Notices before any work that a file could not be written in the end; leaves nothing behind.
+
+    Args:
+        path: the file to be made or replaced later.
+
+    Raises:
+        PieceError: its folder cannot be made or written.
+    """
+    probe = Path(path).with_name(f".probe-{secrets.token_hex(4)}")
+    with atomic_path(probe):
+        pass
+    probe.unlink()
+
+
 def save_npz(
     path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], *, compress: bool = True
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from volumes.errors import VolumeError
 from volumes.phantom import GENERATOR_VERSION, PhantomSpec, TissueClass, make_phantom
 
 FROZEN_DEFAULT = (131.948, 32.900, 125)  # mean and deviation of the grey values, number of neurons
+FROZEN_LABELS = "20ef8631ed7a55c8"
 SMALL = PhantomSpec(shape=(48, 56, 64), seed=5)
 
 
@@ -38,6 +41,7 @@ def test_the_published_default_has_not_changed(default):
     assert GENERATOR_VERSION == 1
     found = (float(default.raw.mean()), float(default.raw.std()), int(default.labels.max()))
     assert found == pytest.approx(FROZEN_DEFAULT, rel=1e-3)
+    assert hashlib.blake2b(default.labels.tobytes(), digest_size=8).hexdigest() == FROZEN_LABELS
 
 
 def test_arrays_have_the_shape_asked_for_and_their_dtypes(small):

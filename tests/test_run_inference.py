@@ -15,6 +15,7 @@ import pytest
 from commands import import_checkpoint, run_inference
 from ffn.network import Architecture, variable_shapes
 from ffn.weights import NetworkFile, NetworkInfo, load_network, save_network
+from inference import project, subvolume
 from volumes import open_volume
 
 TINY = Architecture(depth=1, features=2, fov_zyx=(5, 5, 5), deltas_zyx=(2, 2, 2))
@@ -89,13 +90,81 @@ def test_a_config_gives_objects_figures_a_picture_and_its_own_settings(place, ca
     assert run("--config", "out/config.textproto") == 0, "the resolved config is a config"
 
 
-def test_a_pass_that_is_done_is_not_run_again_and_other_settings_are_not_mixed_in(place, capsys):
+def test_a_pass_that_is_done_is_not_run_again(place, capsys):
     assert run("--config", "c.textproto") == 0
     assert run("--config", "c.textproto") == 0
     assert "done before" in capsys.readouterr().out
-    write_config(inference="options { min_segment_size: 20 }")
+
+
+def contents(folder: str) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def test_results_of_other_settings_are_not_mixed_in_and_stay_as_they_are(place, capsys):
+    assert run("--config", "c.textproto") == 0
+    before = contents("out")
+    write_config(inference="edge_context: MIRROR")
     assert run("--config", "c.textproto") == 2
-    assert "options" in capsys.readouterr().err
+    assert "was made with mirror_margin = false, this run has true" in capsys.readouterr().err
+    assert contents("out") == before
+
+
+def test_an_interrupted_pass_goes_on_where_it_was_and_ends_the_same(place, monkeypatch):
+    assert run("--config", "c.textproto") == 0
+    whole = np.load("out/passes/forward/0/0/seg-0_0_0.npz")
+    monkeypatch.setattr(project, "_CHECKPOINT_SECONDS", 0.0)
+    kept = subvolume._Keeper.keep
+    calls = []
+
+    def die_at_the_hundredth(keeper) -> None:
+        kept(keeper)
+        calls.append(keeper)
+        if len(calls) == 100:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(subvolume._Keeper, "keep", die_at_the_hundredth)
+    write_config(output_dir='"killed"')
+    assert run("--config", "c.textproto") == 130
+    assert Path("killed/passes/forward/0/0/seg-0_0_0.unfinished").exists()
+    assert run("--config", "c.textproto") == 0
+    again = np.load("killed/passes/forward/0/0/seg-0_0_0.npz")
+    for name in ("segmentation", "object_ids", "seeds_zyx", "fovs"):
+        np.testing.assert_array_equal(again[name], whole[name])
+    fovs = [json.loads(str(each["counts"]))["fovs"] for each in (whole, again)]
+    assert fovs[0] == fovs[1] and len(calls) == fovs[0], "no field of view was seen twice"
+    assert not Path("killed/passes/forward/0/0/seg-0_0_0.unfinished").exists()
+
+
+def test_another_phantom_is_not_taken_for_the_one_that_is_there(place, capsys):
+    for parameters, code in (("", 0), ("parameters { noise: 90 }", 2)):
+        write_config(raw="", phantom=f"{{ shape {{ z: 24 y: 24 x: 24 }} {parameters} }}", evaluation="{}")
+        Path("c.textproto").write_text(Path("c.textproto").read_text().replace('raw { spec: "" }', ""))
+        assert run("--config", "c.textproto") == code
+    assert "was made with image" in capsys.readouterr().err
+
+
+def test_the_table_treats_unsegmented_voxels_as_asked(place, capsys):
+    write_config(evaluation='{ labels { spec: "data.h5:labels" } background: LEFT_OUT }')
+    assert run("--config", "c.textproto") == 0
+    printed = capsys.readouterr().out
+    assert "segmented only" in printed and "unsegmented = one object" not in printed
+
+
+def test_voxels_of_another_size_than_the_network_knows_are_noted(place, capsys):
+    info = NetworkInfo(TINY, 128, 64, pad_value=0.5, move_threshold=0.6, voxel_size_nm=(40, 4, 4))
+    save_network("net.ffn.h5", NetworkFile(info, threshold_network()))
+    assert run("--config", "c.textproto") == 0
+    assert "trained at voxels of (40.0, 4.0, 4.0) nm" in capsys.readouterr().err
+
+
+def test_hdf5_output_holds_the_same_objects(place):
+    write_config(outputs="{ hdf5: true precomputed: false png: false }")
+    assert run("--config", "c.textproto") == 0
+    written = open_volume("out/supervoxels.h5:segmentation")
+    np.testing.assert_array_equal(
+        written.read(), np.load("out/passes/forward/0/0/seg-0_0_0.npz")["segmentation"]
+    )
+    assert not Path("out/supervoxels").exists() and not Path("out/slices.png").exists()
 
 
 def test_reversed_seeds_are_tried_from_the_other_end(place):
@@ -143,7 +212,8 @@ def test_a_phantom_serves_as_image_and_ground_truth(place):
     Path("c.textproto").write_text(Path("c.textproto").read_text().replace('raw { spec: "" }', ""))
     assert run("--config", "c.textproto") == 0
     assert json.loads(Path("phantom/metrics.json").read_text())["stages"]["forward"]["coverage"] >= 0
-    assert open_volume("phantom/phantom-v1-seed3.h5:volumes/labels/neuron_ids").dtype == np.uint64
+    (made,) = Path("phantom").glob("phantom-v1-seed3-*.h5")
+    assert open_volume(f"{made}:volumes/labels/neuron_ids").dtype == np.uint64
 
 
 # Refusals: (what is changed in the config, what the message has to say)
@@ -162,6 +232,13 @@ REFUSALS = {
     "output that cannot be written": ({"output_dir": '"data.h5/out"'}, "output_dir"),
     "config without the section": ({"network": ""}, "network"),
     "labels of another shape": ({"evaluation": '{ labels { spec: "small.h5:labels" } }'}, "labels"),
+    "labels that are no IDs": ({"evaluation": '{ labels { spec: "data.h5:nan" } }'}, "float32"),
+    "labels without any": ({"evaluation": '{ labels { spec: "small.h5:none" } }'}, "are 0 in all"),
+    "seed policy arguments": (
+        {"inference": "passes { name: 'a' seed_policy_args: '{\"x\": 1}' }"},
+        "seed_policy_args",
+    ),
+    "npz off": ({"outputs": "{ npz: false }"}, "outputs.npz"),
     "unknown seed policy": ({"inference": 'passes { name: "a" seed_policy: "PolicyPeeks" }'}, "PolicyPeaks"),
     "misspelt field": ({"inference": "bach_size: 3"}, "batch_size"),
 }
@@ -192,6 +269,7 @@ def _make_bad_files() -> None:
         file["conv0_b/kernel"] = np.zeros((3, 3, 3, 2, 5), np.float32)
     with h5py.File("small.h5", "w") as file:
         file.create_dataset("labels", data=np.ones((8, 8, 8), np.uint8)).attrs["resolution"] = (10.0,) * 3
+        file.create_dataset("none", data=np.zeros(SHAPE, np.uint8)).attrs["resolution"] = (10.0,) * 3
 
 
 @pytest.mark.parametrize(
@@ -265,6 +343,7 @@ def test_a_google_request_puts_its_result_where_google_ffn_does(request_text, ca
         assert result["segmentation"].shape == (20, 22, 24)
         assert set(np.unique(result["segmentation"])) >= {0, 1}
         assert json.loads(str(result["settings"]))["compute_dtype"] == "float32"
+    assert Path("results/4/2/seg-4_2_0.png").exists()
     assert "seg-4_2_0.npz" in capsys.readouterr().out
 
 
@@ -281,6 +360,7 @@ GOOGLE_REFUSALS = {
     "checkpoint of another architecture": ({'\\"features\\": 2': '\\"features\\": 4'}, "features"),
     "missing checkpoint": ({"model.ckpt-7": "model.ckpt-8"}, "model.ckpt-8"),
     "unsupported option": ({"seed_policy": 'reference_histogram: "h" seed_policy'}, "reference_histogram"),
+    "policy arguments": ({"seed_policy": "seed_policy_args: '[1]' seed_policy"}, "seed_policy_args"),
     "box outside": ({}, "leaves volume"),
     "truncated checkpoint": ({}, "model.ckpt-7"),
 }  # fmt: skip
@@ -299,6 +379,15 @@ def test_a_request_that_cannot_run_gets_one_line_and_leaves_nothing_behind(reque
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and says in error
     assert not Path("results").exists()
+
+
+def test_a_phantom_smaller_than_the_field_of_view_is_refused_before_it_is_made(place, capsys):
+    _make_bad_files()
+    write_config(raw="", phantom="{ shape { z: 16 y: 24 x: 24 } }", evaluation="{}", network="large.ffn.h5")
+    Path("c.textproto").write_text(Path("c.textproto").read_text().replace('raw { spec: "" }', ""))
+    assert run("--config", "c.textproto") == 2
+    assert "field of view (21, 21, 21)" in capsys.readouterr().err
+    assert not Path("out").exists()
 
 
 def test_a_request_needs_a_box(request_text, capsys):

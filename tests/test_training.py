@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import resources
 
 import numpy as np
@@ -195,6 +196,16 @@ def test_a_checkpoint_of_another_network_is_refused(slabs, tmp_path):
         train(other, [slabs], [1.0], _settings(8), tmp_path)
 
 
+@pytest.mark.parametrize("change", [{"learning_rate": 1e-4}, {"seed": 4}], ids=str)
+def test_a_run_is_not_continued_with_other_settings(slabs, tmp_path, change):
+    train(TINY, [slabs], [1.0], _settings(8), tmp_path)
+    with pytest.raises(ConfigError, match=f"made with {next(iter(change))} = .*another folder"):
+        train(TINY, [slabs], [1.0], replace(_settings(16), **change), tmp_path)
+    with pytest.raises(ConfigError, match="made with data"):
+        train(TINY, [slabs], [1.0], _settings(16), tmp_path, data="another volume")
+    assert train(TINY, [slabs], [1.0], _settings(16), tmp_path).figures["fovs"] == 16
+
+
 def test_a_diverged_loss_stops_the_run(slabs, tmp_path):
     with pytest.raises(ConfigError, match="diverged at step"):
         train(TINY, [slabs], [1.0], _settings(200, learning_rate=1e30), tmp_path)
@@ -227,8 +238,9 @@ def test_train_ffn_writes_a_network_that_says_how_it_was_made(tmp_path, monkeypa
         (("shape { z: 24 y: 24 x: 24 }", "shape { z: 8 y: 8 x: 8 }"), "no object"),
         (("training {", "inference {} tr1ning {"), "tr1ning"),
         (("phantoms {", 'volumes { raw { spec: "no.h5:a" } labels { spec: "b" } } phantoms {'), "no.h5"),
+        (('"net.ffn.h5"', '"c.textproto/net.ffn.h5"'), "c.textproto"),
     ],
-    ids=["volume too small", "misspelt", "missing file"],
+    ids=["volume too small", "misspelt", "missing file", "no place for the weights"],
 )
 def test_train_ffn_refuses_what_it_cannot_train_on(tmp_path, monkeypatch, capsys, change, says):
     monkeypatch.chdir(tmp_path)

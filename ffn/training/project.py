@@ -21,7 +21,7 @@ from ffn.training.augmentation import Augmentation
 from ffn.training.examples import ExampleSettings, TrainingVolume
 from ffn.training.trainer import TrainSettings, train
 from ffn.weights import NetworkFile, NetworkInfo, save_network
-from jobs.pieces import load_npz, save_npz
+from jobs.pieces import load_npz, require_writable_file, save_npz
 from jobs.progress import Progress
 from volumes import Box, open_volume
 from volumes.phantom import PhantomSpec, make_phantom
@@ -56,6 +56,7 @@ def train_project(config: ConfigView) -> None:
       ReconstructionError: data that cannot be read or trained on.
     """
     training, run_dir = config.training, Path(config.output_dir)
+    require_writable_file(Path(training.output_weights))
     shape = training.architecture
     architecture = Architecture(shape.depth, shape.features, shape.fov, shape.deltas, shape.name)
     settings = train_settings(training)
@@ -68,8 +69,16 @@ def train_project(config: ConfigView) -> None:
         info = _info(training, architecture, voxel_size_nm, figures)
         save_network(training.output_weights, NetworkFile(info, averaged))
 
-    result = train(architecture, volumes, [source.weight for source in sources], settings, run_dir, write)
+    weights = [source.weight for source in sources]
+    data = _describe_data(training)
+    result = train(architecture, volumes, weights, settings, run_dir, write, data)
     write(result.weights, result.figures)
+
+
+def _describe_data(training: ConfigView) -> str:
+    """What the training data are made from: volumes, phantoms and normalisation."""
+    parts = [each.to_text() for each in (*training.volumes, *training.phantoms)]
+    return "\n".join([*parts, f"mean {training.image_mean} stddev {training.image_stddev}"])
 
 
 def train_settings(training: ConfigView) -> TrainSettings:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 OnCheckpoint: TypeAlias = Callable[[dict[str, np.ndarray], dict[str, float]], None]
 _EMA_EVERY = 4
+# What a continued run may change without becoming another run.
+_MAY_DIFFER = ("total_fovs", "checkpoint_minutes", "checkpoint_steps", "log_seconds")
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ def train(
     settings: TrainSettings,
     run_dir: Path,
     on_checkpoint: OnCheckpoint | None = None,
+    data: str = "",
 ) -> TrainResult:
     """Trains to `settings.total_fovs`, continuing from a checkpoint in `run_dir` if there is one.
 
@@ -116,10 +119,15 @@ def train(
       settings: see `TrainSettings`.
       run_dir: gets `checkpoint.npz` and `log.csv`.
       on_checkpoint: called with the averaged weights and figures whenever a checkpoint was written.
+      data: describes what the volumes were made from; a checkpoint is continued only with the same.
+
+    Returns:
+      The averaged weights and the figures of the run.
 
     Raises:
-      ConfigError: the loss is no longer finite (names the last good checkpoint), or the checkpoint
-        belongs to another architecture or batch size.
+      ConfigError: the loss is no longer finite (names the last good checkpoint), or the checkpoint was made
+        with other settings or data (names the first that differs). The length of the run and the times of
+        checkpoints and log lines may differ.
     """
     import keras
 
@@ -131,7 +139,7 @@ def train(
     stream = ExampleStream(
         volumes, volume_weights, architecture, settings.examples, settings.batch_size, settings.seed
     )
-    run = _Run(architecture, settings, run_dir, engine, stream, on_checkpoint)
+    run = _Run(architecture, settings, run_dir, engine, stream, on_checkpoint, data)
     run.restore()
     run.loop()
     return TrainResult(run.averaged(), run.figures())
@@ -154,6 +162,7 @@ class _Run:
         engine: Trainable,
         stream: ExampleStream,
         on_checkpoint: OnCheckpoint | None,
+        data: str,
     ) -> None:
         self._architecture, self._settings, self._engine, self._stream = (
             architecture,
@@ -161,6 +170,7 @@ class _Run:
             engine,
             stream,
         )
+        self._data = data
         self._on_checkpoint = on_checkpoint or (lambda weights, figures: None)
         self._checkpoint = run_dir / "checkpoint.npz"
         self._log = run_dir / "log.csv"
@@ -169,20 +179,25 @@ class _Run:
         self._losses: list[float] = []
         run_dir.mkdir(parents=True, exist_ok=True)
 
-    def _identity(self) -> str:
-        return json.dumps(
-            {"architecture": asdict(self._architecture), "batch_size": self._settings.batch_size}
-        )
+    def _identity(self) -> dict[str, Any]:
+        """Everything the run follows from, as plain values by name."""
+        settings = {k: v for k, v in asdict(self._settings).items() if k not in _MAY_DIFFER}
+        examples = settings.pop("examples")
+        identity = {**asdict(self._architecture), **settings, **examples, "data": self._data}
+        plain: dict[str, Any] = json.loads(json.dumps(identity))
+        return plain
 
     def restore(self) -> None:
         if not self._checkpoint.exists():
             return
         saved = load_npz(self._checkpoint)
-        if str(saved["identity"]) != self._identity():
-            raise ConfigError(
-                f"checkpoint {self._checkpoint} was written by a run with {saved['identity']}, this one has "
-                f"{self._identity()}; train into another folder or delete the checkpoint"
-            )
+        theirs, mine = json.loads(str(saved["identity"])), self._identity()
+        for name in sorted(set(theirs) | set(mine)):
+            if theirs.get(name) != mine.get(name):
+                raise ConfigError(
+                    f"checkpoint {self._checkpoint} was made with {name} = {theirs.get(name)}, this run has "
+                    f"{mine.get(name)}; train into another folder or delete the checkpoint"
+                )
         self._step, self._hours = int(saved["step"]), float(saved["hours"])
         self._engine.restore([saved[f"variable_{i}"] for i in range(int(saved["variables"]))])
         self._averages.values = [saved[f"average_{i}"] for i in range(len(self._averages.values))]
@@ -192,7 +207,7 @@ class _Run:
     def save(self) -> None:
         variables = self._engine.state()
         arrays = {
-            "identity": np.array(self._identity()),
+            "identity": np.array(json.dumps(self._identity())),
             "step": np.array(self._step),
             "hours": np.array(self._hours),
             "losses": np.array(self._losses),
