@@ -85,9 +85,14 @@ def network_digest(network: NetworkFile) -> str:
 
 
 def describe(image: Volume, box: Box, network: NetworkFile, settings: PassSettings) -> dict[str, object]:
-    """Everything a result of `segment_subvolume` follows from, as plain values (settings resolved)."""
+    """Everything a result of `segment_subvolume` follows from, as plain values (settings resolved).
+
+    The voxels themselves count, not only where they lie: an image that was replaced is another image.
+    """
+    voxels = hashlib.blake2b(image.read(box).tobytes(), digest_size=8).hexdigest()
     return {
         "image": image.spec,
+        "image_digest": voxels,
         "box_zyx": [list(box.start), list(box.stop)],
         "network": network_digest(network),
         "architecture": network.info.architecture.to_dict(),

@@ -135,6 +135,14 @@ def test_an_interrupted_pass_goes_on_where_it_was_and_ends_the_same(place, monke
     assert not Path("killed/passes/forward/0/0/seg-0_0_0.unfinished").exists()
 
 
+def test_an_image_that_was_replaced_is_noticed(place, capsys):
+    assert run("--config", "c.textproto") == 0
+    with h5py.File("data.h5", "r+") as file:
+        file["raw"][:4] = 255 - file["raw"][:4]
+    assert run("--config", "c.textproto") == 2
+    assert "image_digest" in capsys.readouterr().err
+
+
 def test_another_phantom_is_not_taken_for_the_one_that_is_there(place, capsys):
     for parameters, code in (("", 0), ("parameters { noise: 90 }", 2)):
         write_config(raw="", phantom=f"{{ shape {{ z: 24 y: 24 x: 24 }} {parameters} }}", evaluation="{}")
