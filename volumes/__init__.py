@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from volumes.box import Box
     from volumes.errors import VolumeError
     from volumes.opening import create_volume, open_volume
-    from volumes.resample import downsample_image, downsample_labels
+    from volumes.resample import downsample_image, downsample_labels, whole_factors
     from volumes.skeletons import Skeleton, read_swc, write_swc
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "downsample_labels",
     "open_volume",
     "read_swc",
+    "whole_factors",
     "write_swc",
 ]
 
@@ -37,6 +38,7 @@ _HOMES = {
     "downsample_labels": "resample",
     "open_volume": "opening",
     "read_swc": "skeletons",
+    "whole_factors": "resample",
     "write_swc": "skeletons",
 }
 

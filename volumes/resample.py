@@ -17,6 +17,29 @@ from volumes.box import Box, Zyx
 from volumes.errors import VolumeError
 
 
+def whole_factors(fine_nm: Iterable[float], coarse_nm: Iterable[float], what: str) -> Zyx:
+    """How many fine voxels make a coarse one along each axis.
+
+    Args:
+        fine_nm: voxel size (zyx) of the data, in nm.
+        coarse_nm: voxel size (zyx) wanted, in nm.
+        what: begins the error, e.g. 'pass "coarse"'.
+
+    Raises:
+        VolumeError: the quotient is not a whole number (within a thousandth) of at least 1.
+    """
+    fine, coarse = tuple(fine_nm), tuple(coarse_nm)
+    quotients = [c / f for c, f in zip(coarse, fine, strict=True)]
+    factors = [round(q) for q in quotients]
+    if min(factors) < 1 or any(abs(q / f - 1) > 1e-3 for q, f in zip(quotients, factors, strict=True)):
+        raise VolumeError(
+            f"{what}: voxels of {coarse} nm are not made of whole voxels of {fine} nm (zyx); "
+            f"give whole multiples along every axis"
+        )
+    z, y, x = factors
+    return z, y, x
+
+
 def downsample_image(image: np.ndarray, factors: Iterable[int]) -> np.ndarray:
     """The mean of every block.
 

@@ -68,7 +68,7 @@ class BoxZyx(_message.Message):
     def __init__(self, start: _Optional[_Union[Zyx, _Mapping]] = ..., shape: _Optional[_Union[Zyx, _Mapping]] = ...) -> None: ...
 
 class ReconstructionConfig(_message.Message):
-    __slots__ = ("name", "output_dir", "raw", "phantom", "network", "inference", "outputs", "evaluation", "training", "run")
+    __slots__ = ("name", "output_dir", "raw", "phantom", "network", "inference", "outputs", "evaluation", "training", "run", "masks", "preprocessing", "consensus", "reconciliation")
     NAME_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_DIR_FIELD_NUMBER: _ClassVar[int]
     RAW_FIELD_NUMBER: _ClassVar[int]
@@ -79,6 +79,10 @@ class ReconstructionConfig(_message.Message):
     EVALUATION_FIELD_NUMBER: _ClassVar[int]
     TRAINING_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
+    MASKS_FIELD_NUMBER: _ClassVar[int]
+    PREPROCESSING_FIELD_NUMBER: _ClassVar[int]
+    CONSENSUS_FIELD_NUMBER: _ClassVar[int]
+    RECONCILIATION_FIELD_NUMBER: _ClassVar[int]
     name: str
     output_dir: str
     raw: VolumeSource
@@ -89,7 +93,11 @@ class ReconstructionConfig(_message.Message):
     evaluation: Evaluation
     training: Training
     run: Run
-    def __init__(self, name: _Optional[str] = ..., output_dir: _Optional[str] = ..., raw: _Optional[_Union[VolumeSource, _Mapping]] = ..., phantom: _Optional[_Union[Phantom, _Mapping]] = ..., network: _Optional[_Union[Network, _Mapping]] = ..., inference: _Optional[_Union[Inference, _Mapping]] = ..., outputs: _Optional[_Union[Outputs, _Mapping]] = ..., evaluation: _Optional[_Union[Evaluation, _Mapping]] = ..., training: _Optional[_Union[Training, _Mapping]] = ..., run: _Optional[_Union[Run, _Mapping]] = ...) -> None: ...
+    masks: Masks
+    preprocessing: Preprocessing
+    consensus: Consensus
+    reconciliation: Reconciliation
+    def __init__(self, name: _Optional[str] = ..., output_dir: _Optional[str] = ..., raw: _Optional[_Union[VolumeSource, _Mapping]] = ..., phantom: _Optional[_Union[Phantom, _Mapping]] = ..., network: _Optional[_Union[Network, _Mapping]] = ..., inference: _Optional[_Union[Inference, _Mapping]] = ..., outputs: _Optional[_Union[Outputs, _Mapping]] = ..., evaluation: _Optional[_Union[Evaluation, _Mapping]] = ..., training: _Optional[_Union[Training, _Mapping]] = ..., run: _Optional[_Union[Run, _Mapping]] = ..., masks: _Optional[_Union[Masks, _Mapping]] = ..., preprocessing: _Optional[_Union[Preprocessing, _Mapping]] = ..., consensus: _Optional[_Union[Consensus, _Mapping]] = ..., reconciliation: _Optional[_Union[Reconciliation, _Mapping]] = ...) -> None: ...
 
 class VolumeSource(_message.Message):
     __slots__ = ("spec", "voxel_size_nm")
@@ -98,6 +106,86 @@ class VolumeSource(_message.Message):
     spec: str
     voxel_size_nm: VoxelSizeNm
     def __init__(self, spec: _Optional[str] = ..., voxel_size_nm: _Optional[_Union[VoxelSizeNm, _Mapping]] = ...) -> None: ...
+
+class Masks(_message.Message):
+    __slots__ = ("movement", "seeds", "shifts")
+    MOVEMENT_FIELD_NUMBER: _ClassVar[int]
+    SEEDS_FIELD_NUMBER: _ClassVar[int]
+    SHIFTS_FIELD_NUMBER: _ClassVar[int]
+    movement: _containers.RepeatedCompositeFieldContainer[_google_ffn_pb2.MaskConfig]
+    seeds: _containers.RepeatedCompositeFieldContainer[_google_ffn_pb2.MaskConfig]
+    shifts: ShiftMask
+    def __init__(self, movement: _Optional[_Iterable[_Union[_google_ffn_pb2.MaskConfig, _Mapping]]] = ..., seeds: _Optional[_Iterable[_Union[_google_ffn_pb2.MaskConfig, _Mapping]]] = ..., shifts: _Optional[_Union[ShiftMask, _Mapping]] = ...) -> None: ...
+
+class ShiftMask(_message.Message):
+    __slots__ = ("volume", "scale", "threshold", "fov")
+    VOLUME_FIELD_NUMBER: _ClassVar[int]
+    SCALE_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    FOV_FIELD_NUMBER: _ClassVar[int]
+    volume: VolumeSource
+    scale: int
+    threshold: int
+    fov: BoxZyx
+    def __init__(self, volume: _Optional[_Union[VolumeSource, _Mapping]] = ..., scale: _Optional[int] = ..., threshold: _Optional[int] = ..., fov: _Optional[_Union[BoxZyx, _Mapping]] = ...) -> None: ...
+
+class Preprocessing(_message.Message):
+    __slots__ = ("invert", "sections", "histogram", "clahe")
+    INVERT_FIELD_NUMBER: _ClassVar[int]
+    SECTIONS_FIELD_NUMBER: _ClassVar[int]
+    HISTOGRAM_FIELD_NUMBER: _ClassVar[int]
+    CLAHE_FIELD_NUMBER: _ClassVar[int]
+    invert: bool
+    sections: SectionNormalisation
+    histogram: HistogramMatching
+    clahe: Clahe
+    def __init__(self, invert: bool = ..., sections: _Optional[_Union[SectionNormalisation, _Mapping]] = ..., histogram: _Optional[_Union[HistogramMatching, _Mapping]] = ..., clahe: _Optional[_Union[Clahe, _Mapping]] = ...) -> None: ...
+
+class SectionNormalisation(_message.Message):
+    __slots__ = ("mean", "stddev")
+    MEAN_FIELD_NUMBER: _ClassVar[int]
+    STDDEV_FIELD_NUMBER: _ClassVar[int]
+    mean: float
+    stddev: float
+    def __init__(self, mean: _Optional[float] = ..., stddev: _Optional[float] = ...) -> None: ...
+
+class HistogramMatching(_message.Message):
+    __slots__ = ("reference", "box", "each_section")
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    BOX_FIELD_NUMBER: _ClassVar[int]
+    EACH_SECTION_FIELD_NUMBER: _ClassVar[int]
+    reference: VolumeSource
+    box: BoxZyx
+    each_section: bool
+    def __init__(self, reference: _Optional[_Union[VolumeSource, _Mapping]] = ..., box: _Optional[_Union[BoxZyx, _Mapping]] = ..., each_section: bool = ...) -> None: ...
+
+class Clahe(_message.Message):
+    __slots__ = ("tile", "clip_limit")
+    TILE_FIELD_NUMBER: _ClassVar[int]
+    CLIP_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    tile: Zyx
+    clip_limit: float
+    def __init__(self, tile: _Optional[_Union[Zyx, _Mapping]] = ..., clip_limit: _Optional[float] = ...) -> None: ...
+
+class Consensus(_message.Message):
+    __slots__ = ("passes", "min_size", "split_components")
+    PASSES_FIELD_NUMBER: _ClassVar[int]
+    MIN_SIZE_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_COMPONENTS_FIELD_NUMBER: _ClassVar[int]
+    passes: _containers.RepeatedScalarFieldContainer[str]
+    min_size: int
+    split_components: bool
+    def __init__(self, passes: _Optional[_Iterable[str]] = ..., min_size: _Optional[int] = ..., split_components: bool = ...) -> None: ...
+
+class Reconciliation(_message.Message):
+    __slots__ = ("min_share", "min_overlap_voxels", "min_size")
+    MIN_SHARE_FIELD_NUMBER: _ClassVar[int]
+    MIN_OVERLAP_VOXELS_FIELD_NUMBER: _ClassVar[int]
+    MIN_SIZE_FIELD_NUMBER: _ClassVar[int]
+    min_share: float
+    min_overlap_voxels: int
+    min_size: int
+    def __init__(self, min_share: _Optional[float] = ..., min_overlap_voxels: _Optional[int] = ..., min_size: _Optional[int] = ...) -> None: ...
 
 class Phantom(_message.Message):
     __slots__ = ("shape", "voxel_size_nm", "seed", "parameters")
@@ -180,7 +268,7 @@ class ImportedCheckpoint(_message.Message):
     def __init__(self, model_checkpoint_path: _Optional[str] = ..., model_name: _Optional[str] = ..., model_args: _Optional[str] = ..., image_mean: _Optional[float] = ..., image_stddev: _Optional[float] = ..., init_activation: _Optional[float] = ..., pad_value: _Optional[float] = ..., move_threshold: _Optional[float] = ..., segment_threshold: _Optional[float] = ..., voxel_size_nm: _Optional[_Union[VoxelSizeNm, _Mapping]] = ..., licence: _Optional[str] = ...) -> None: ...
 
 class Inference(_message.Message):
-    __slots__ = ("passes", "box", "bounding_box", "options", "compute_dtype", "batch_size", "edge_context")
+    __slots__ = ("passes", "box", "bounding_box", "options", "compute_dtype", "batch_size", "edge_context", "subvolumes", "subvolumes_in_flight", "checkpoint_interval_seconds")
     PASSES_FIELD_NUMBER: _ClassVar[int]
     BOX_FIELD_NUMBER: _ClassVar[int]
     BOUNDING_BOX_FIELD_NUMBER: _ClassVar[int]
@@ -188,6 +276,9 @@ class Inference(_message.Message):
     COMPUTE_DTYPE_FIELD_NUMBER: _ClassVar[int]
     BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
     EDGE_CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    SUBVOLUMES_FIELD_NUMBER: _ClassVar[int]
+    SUBVOLUMES_IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_INTERVAL_SECONDS_FIELD_NUMBER: _ClassVar[int]
     passes: _containers.RepeatedCompositeFieldContainer[Pass]
     box: BoxZyx
     bounding_box: _google_ffn_pb2.BoundingBox
@@ -195,21 +286,44 @@ class Inference(_message.Message):
     compute_dtype: ComputeDtype
     batch_size: int
     edge_context: EdgeContext
-    def __init__(self, passes: _Optional[_Iterable[_Union[Pass, _Mapping]]] = ..., box: _Optional[_Union[BoxZyx, _Mapping]] = ..., bounding_box: _Optional[_Union[_google_ffn_pb2.BoundingBox, _Mapping]] = ..., options: _Optional[_Union[FloodOptions, _Mapping]] = ..., compute_dtype: _Optional[_Union[ComputeDtype, str]] = ..., batch_size: _Optional[int] = ..., edge_context: _Optional[_Union[EdgeContext, str]] = ...) -> None: ...
+    subvolumes: Subvolumes
+    subvolumes_in_flight: int
+    checkpoint_interval_seconds: float
+    def __init__(self, passes: _Optional[_Iterable[_Union[Pass, _Mapping]]] = ..., box: _Optional[_Union[BoxZyx, _Mapping]] = ..., bounding_box: _Optional[_Union[_google_ffn_pb2.BoundingBox, _Mapping]] = ..., options: _Optional[_Union[FloodOptions, _Mapping]] = ..., compute_dtype: _Optional[_Union[ComputeDtype, str]] = ..., batch_size: _Optional[int] = ..., edge_context: _Optional[_Union[EdgeContext, str]] = ..., subvolumes: _Optional[_Union[Subvolumes, _Mapping]] = ..., subvolumes_in_flight: _Optional[int] = ..., checkpoint_interval_seconds: _Optional[float] = ...) -> None: ...
+
+class Subvolumes(_message.Message):
+    __slots__ = ("size", "overlap", "memory_gb")
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    OVERLAP_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_GB_FIELD_NUMBER: _ClassVar[int]
+    size: Zyx
+    overlap: Zyx
+    memory_gb: float
+    def __init__(self, size: _Optional[_Union[Zyx, _Mapping]] = ..., overlap: _Optional[_Union[Zyx, _Mapping]] = ..., memory_gb: _Optional[float] = ...) -> None: ...
 
 class Pass(_message.Message):
-    __slots__ = ("name", "seed_policy", "seed_policy_args", "seed_order", "voxel_size_nm")
+    __slots__ = ("name", "seed_policy", "seed_policy_args", "seed_order", "voxel_size_nm", "network", "options", "fill_from", "fill_min_size", "image")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SEED_POLICY_FIELD_NUMBER: _ClassVar[int]
     SEED_POLICY_ARGS_FIELD_NUMBER: _ClassVar[int]
     SEED_ORDER_FIELD_NUMBER: _ClassVar[int]
     VOXEL_SIZE_NM_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    FILL_FROM_FIELD_NUMBER: _ClassVar[int]
+    FILL_MIN_SIZE_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
     name: str
     seed_policy: str
     seed_policy_args: str
     seed_order: SeedOrder
     voxel_size_nm: VoxelSizeNm
-    def __init__(self, name: _Optional[str] = ..., seed_policy: _Optional[str] = ..., seed_policy_args: _Optional[str] = ..., seed_order: _Optional[_Union[SeedOrder, str]] = ..., voxel_size_nm: _Optional[_Union[VoxelSizeNm, _Mapping]] = ...) -> None: ...
+    network: Network
+    options: FloodOptions
+    fill_from: str
+    fill_min_size: int
+    image: VolumeSource
+    def __init__(self, name: _Optional[str] = ..., seed_policy: _Optional[str] = ..., seed_policy_args: _Optional[str] = ..., seed_order: _Optional[_Union[SeedOrder, str]] = ..., voxel_size_nm: _Optional[_Union[VoxelSizeNm, _Mapping]] = ..., network: _Optional[_Union[Network, _Mapping]] = ..., options: _Optional[_Union[FloodOptions, _Mapping]] = ..., fill_from: _Optional[str] = ..., fill_min_size: _Optional[int] = ..., image: _Optional[_Union[VolumeSource, _Mapping]] = ...) -> None: ...
 
 class FloodOptions(_message.Message):
     __slots__ = ("init_activation", "pad_value", "move_threshold", "segment_threshold", "min_segment_size", "min_boundary_dist", "disco_seed_threshold")
@@ -230,16 +344,20 @@ class FloodOptions(_message.Message):
     def __init__(self, init_activation: _Optional[float] = ..., pad_value: _Optional[float] = ..., move_threshold: _Optional[float] = ..., segment_threshold: _Optional[float] = ..., min_segment_size: _Optional[int] = ..., min_boundary_dist: _Optional[_Union[Zyx, _Mapping]] = ..., disco_seed_threshold: _Optional[float] = ...) -> None: ...
 
 class Outputs(_message.Message):
-    __slots__ = ("precomputed", "npz", "hdf5", "png")
+    __slots__ = ("precomputed", "npz", "hdf5", "png", "zarr", "scales")
     PRECOMPUTED_FIELD_NUMBER: _ClassVar[int]
     NPZ_FIELD_NUMBER: _ClassVar[int]
     HDF5_FIELD_NUMBER: _ClassVar[int]
     PNG_FIELD_NUMBER: _ClassVar[int]
+    ZARR_FIELD_NUMBER: _ClassVar[int]
+    SCALES_FIELD_NUMBER: _ClassVar[int]
     precomputed: bool
     npz: bool
     hdf5: bool
     png: bool
-    def __init__(self, precomputed: bool = ..., npz: bool = ..., hdf5: bool = ..., png: bool = ...) -> None: ...
+    zarr: bool
+    scales: int
+    def __init__(self, precomputed: bool = ..., npz: bool = ..., hdf5: bool = ..., png: bool = ..., zarr: bool = ..., scales: _Optional[int] = ...) -> None: ...
 
 class Evaluation(_message.Message):
     __slots__ = ("labels", "background")
@@ -250,7 +368,7 @@ class Evaluation(_message.Message):
     def __init__(self, labels: _Optional[_Union[VolumeSource, _Mapping]] = ..., background: _Optional[_Union[UnsegmentedVoxels, str]] = ...) -> None: ...
 
 class Training(_message.Message):
-    __slots__ = ("architecture", "volumes", "phantoms", "image_mean", "image_stddev", "init_activation", "pad_value", "move_threshold", "segment_threshold", "target_inside", "target_outside", "fov_moves", "partition_thresholds", "min_object_voxels", "centre_clearance_voxels", "batch_size", "optimizer", "total_fovs", "ema_decay", "compute_dtype", "seed", "checkpoint_minutes", "output_weights", "licence", "description", "augmentation")
+    __slots__ = ("architecture", "volumes", "phantoms", "image_mean", "image_stddev", "init_activation", "pad_value", "move_threshold", "segment_threshold", "target_inside", "target_outside", "fov_moves", "partition_thresholds", "min_object_voxels", "centre_clearance_voxels", "batch_size", "optimizer", "total_fovs", "ema_decay", "compute_dtype", "seed", "checkpoint_minutes", "output_weights", "licence", "description", "augmentation", "initial_weights", "voxel_size_nm")
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
     VOLUMES_FIELD_NUMBER: _ClassVar[int]
     PHANTOMS_FIELD_NUMBER: _ClassVar[int]
@@ -277,6 +395,8 @@ class Training(_message.Message):
     LICENCE_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     AUGMENTATION_FIELD_NUMBER: _ClassVar[int]
+    INITIAL_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    VOXEL_SIZE_NM_FIELD_NUMBER: _ClassVar[int]
     architecture: Architecture
     volumes: _containers.RepeatedCompositeFieldContainer[TrainingVolume]
     phantoms: _containers.RepeatedCompositeFieldContainer[TrainingPhantoms]
@@ -303,7 +423,9 @@ class Training(_message.Message):
     licence: str
     description: str
     augmentation: Augmentation
-    def __init__(self, architecture: _Optional[_Union[Architecture, _Mapping]] = ..., volumes: _Optional[_Iterable[_Union[TrainingVolume, _Mapping]]] = ..., phantoms: _Optional[_Iterable[_Union[TrainingPhantoms, _Mapping]]] = ..., image_mean: _Optional[float] = ..., image_stddev: _Optional[float] = ..., init_activation: _Optional[float] = ..., pad_value: _Optional[float] = ..., move_threshold: _Optional[float] = ..., segment_threshold: _Optional[float] = ..., target_inside: _Optional[float] = ..., target_outside: _Optional[float] = ..., fov_moves: _Optional[int] = ..., partition_thresholds: _Optional[_Iterable[float]] = ..., min_object_voxels: _Optional[int] = ..., centre_clearance_voxels: _Optional[float] = ..., batch_size: _Optional[int] = ..., optimizer: _Optional[_Union[Optimizer, _Mapping]] = ..., total_fovs: _Optional[int] = ..., ema_decay: _Optional[float] = ..., compute_dtype: _Optional[_Union[ComputeDtype, str]] = ..., seed: _Optional[int] = ..., checkpoint_minutes: _Optional[float] = ..., output_weights: _Optional[str] = ..., licence: _Optional[str] = ..., description: _Optional[str] = ..., augmentation: _Optional[_Union[Augmentation, _Mapping]] = ...) -> None: ...
+    initial_weights: str
+    voxel_size_nm: VoxelSizeNm
+    def __init__(self, architecture: _Optional[_Union[Architecture, _Mapping]] = ..., volumes: _Optional[_Iterable[_Union[TrainingVolume, _Mapping]]] = ..., phantoms: _Optional[_Iterable[_Union[TrainingPhantoms, _Mapping]]] = ..., image_mean: _Optional[float] = ..., image_stddev: _Optional[float] = ..., init_activation: _Optional[float] = ..., pad_value: _Optional[float] = ..., move_threshold: _Optional[float] = ..., segment_threshold: _Optional[float] = ..., target_inside: _Optional[float] = ..., target_outside: _Optional[float] = ..., fov_moves: _Optional[int] = ..., partition_thresholds: _Optional[_Iterable[float]] = ..., min_object_voxels: _Optional[int] = ..., centre_clearance_voxels: _Optional[float] = ..., batch_size: _Optional[int] = ..., optimizer: _Optional[_Union[Optimizer, _Mapping]] = ..., total_fovs: _Optional[int] = ..., ema_decay: _Optional[float] = ..., compute_dtype: _Optional[_Union[ComputeDtype, str]] = ..., seed: _Optional[int] = ..., checkpoint_minutes: _Optional[float] = ..., output_weights: _Optional[str] = ..., licence: _Optional[str] = ..., description: _Optional[str] = ..., augmentation: _Optional[_Union[Augmentation, _Mapping]] = ..., initial_weights: _Optional[str] = ..., voxel_size_nm: _Optional[_Union[VoxelSizeNm, _Mapping]] = ...) -> None: ...
 
 class Architecture(_message.Message):
     __slots__ = ("name", "depth", "features", "fov", "deltas")
@@ -372,7 +494,13 @@ class Augmentation(_message.Message):
     def __init__(self, reflect: bool = ..., permute_axes: bool = ..., contrast: _Optional[float] = ..., brightness: _Optional[float] = ..., noise: _Optional[float] = ...) -> None: ...
 
 class Run(_message.Message):
-    __slots__ = ("progress",)
+    __slots__ = ("progress", "workers", "scheduler", "retries")
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    WORKERS_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULER_FIELD_NUMBER: _ClassVar[int]
+    RETRIES_FIELD_NUMBER: _ClassVar[int]
     progress: bool
-    def __init__(self, progress: bool = ...) -> None: ...
+    workers: int
+    scheduler: str
+    retries: int
+    def __init__(self, progress: bool = ..., workers: _Optional[int] = ..., scheduler: _Optional[str] = ..., retries: _Optional[int] = ...) -> None: ...

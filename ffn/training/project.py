@@ -20,10 +20,10 @@ from ffn.network import Architecture
 from ffn.training.augmentation import Augmentation
 from ffn.training.examples import ExampleSettings, TrainingVolume
 from ffn.training.trainer import TrainSettings, train
-from ffn.weights import NetworkFile, NetworkInfo, save_network
+from ffn.weights import NetworkFile, NetworkInfo, WeightsError, load_network, save_network
 from jobs.pieces import load_npz, require_writable_file, save_npz
 from jobs.progress import Progress
-from volumes import Box, open_volume
+from volumes import Box, downsample_image, downsample_labels, open_volume, whole_factors
 from volumes.phantom import PhantomSpec, make_phantom
 
 Size = tuple[float, float, float]
@@ -60,24 +60,44 @@ def train_project(config: ConfigView) -> None:
     shape = training.architecture
     architecture = Architecture(shape.depth, shape.features, shape.fov, shape.deltas, shape.name)
     settings = train_settings(training)
+    initial = _initial_network(training, architecture)
     sources = [*_annotated_sources(training), *_phantom_sources(training, run_dir)]
     volumes, sizes = _read_all(sources, training, architecture, settings)
     voxel_size_nm = sizes.pop() if len(sizes) == 1 else None
     save_resolved(config, run_dir / "config.textproto")
 
     def write(averaged: dict[str, np.ndarray], figures: dict[str, float]) -> None:
-        info = _info(training, architecture, voxel_size_nm, figures)
+        info = _info(training, architecture, voxel_size_nm, figures, initial)
         save_network(training.output_weights, NetworkFile(info, averaged))
 
     weights = [source.weight for source in sources]
     data = _describe_data(training)
-    result = train(architecture, volumes, weights, settings, run_dir, write, data)
+    start = initial.weights if initial else None
+    result = train(architecture, volumes, weights, settings, run_dir, write, data, start)
     write(result.weights, result.figures)
+
+
+def _initial_network(training: ConfigView, architecture: Architecture) -> NetworkFile | None:
+    """The network that the training starts from, or None for random weights."""
+    if not training.initial_weights:
+        return None
+    network = load_network(training.initial_weights)
+    found = network.info.architecture
+    for name in ("name", "depth", "features"):
+        theirs, mine = getattr(found, name), getattr(architecture, name)
+        if theirs != mine:
+            raise WeightsError(
+                f"training.initial_weights {training.initial_weights} has {name} {theirs}, training.architecture "
+                f"has {mine}; make them alike or leave initial_weights out"
+            )
+    return network
 
 
 def _describe_data(training: ConfigView) -> str:
     """What the training data are made from: volumes, phantoms and normalisation."""
     parts = [each.to_text() for each in (*training.volumes, *training.phantoms)]
+    if training.voxel_size_nm is not None:
+        parts.append(f"voxel size {tuple(training.voxel_size_nm)}")
     return "\n".join([*parts, f"mean {training.image_mean} stddev {training.image_stddev}"])
 
 
@@ -134,13 +154,23 @@ def _read_all(
     volumes, sizes = [], set()
     with Progress(len(sources), "volume", description="training data") as progress:
         for source in sources:
-            found = source.read()
+            found = _at_voxel_size(source.read(), training.voxel_size_nm, source.name)
             image = (found.raw.astype(np.float32) - training.image_mean) / np.float32(training.image_stddev)
             fitting = _for_voxel_size(settings.examples, architecture, found.voxel_size_nm)
             volumes.append(TrainingVolume(source.name, image, found.labels, architecture, fitting))
             sizes.add(found.voxel_size_nm)
             progress.advance()
     return volumes, sizes
+
+
+def _at_voxel_size(found: Annotated, wanted: Size | None, name: str) -> Annotated:
+    """The same data, resampled to voxels of the wanted size (None: as they are)."""
+    if wanted is None or tuple(wanted) == tuple(found.voxel_size_nm):
+        return found
+    factors = whole_factors(found.voxel_size_nm, wanted, f"training data {name}")
+    return Annotated(
+        downsample_image(found.raw, factors), downsample_labels(found.labels, factors), tuple(wanted)
+    )
 
 
 def _for_voxel_size(
@@ -188,7 +218,11 @@ def _read_phantom(spec: PhantomSpec, kept: Path) -> Annotated:
 
 
 def _info(
-    training: ConfigView, architecture: Architecture, voxel_size_nm: Size | None, figures: dict[str, float]
+    training: ConfigView,
+    architecture: Architecture,
+    voxel_size_nm: Size | None,
+    figures: dict[str, float],
+    initial: NetworkFile | None,
 ) -> NetworkInfo:
     """What the network file says of its network."""
     return NetworkInfo(
@@ -204,6 +238,7 @@ def _info(
             "description": training.description or "",
             "settings": training.to_text(),
             "figures": figures,
+            **({"started_from": dict(initial.info.training)} if initial else {}),
         },
         licence=training.licence,
     )

@@ -10,10 +10,11 @@ continues with the same random streams.
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -88,6 +89,14 @@ def learning_rate_at(step: int, settings: TrainSettings) -> float:
     return settings.learning_rate * warm * fall
 
 
+def _digest(weights: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 over names and values."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode() + np.ascontiguousarray(weights[name], np.float32).tobytes())
+    return digest.hexdigest()
+
+
 class _Averages:
     """Exponential moving average of the weights, with the start's bias taken out by a ramp."""
 
@@ -109,6 +118,7 @@ def train(
     run_dir: Path,
     on_checkpoint: OnCheckpoint | None = None,
     data: str = "",
+    initial: Mapping[str, np.ndarray] | None = None,
 ) -> TrainResult:
     """Trains to `settings.total_fovs`, continuing from a checkpoint in `run_dir` if there is one.
 
@@ -120,6 +130,7 @@ def train(
       run_dir: gets `checkpoint.npz` and `log.csv`.
       on_checkpoint: called with the averaged weights and figures whenever a checkpoint was written.
       data: describes what the volumes were made from; a checkpoint is continued only with the same.
+      initial: weights to start from, as `ffn.network.variable_shapes` names them; None: random ones.
 
     Returns:
       The averaged weights and the figures of the run.
@@ -135,11 +146,14 @@ def train(
 
     keras.utils.set_random_seed(settings.seed)
     model = build_network(architecture, settings.compute_dtype)
+    if initial is not None:
+        model.set_weights([initial[variable.path] for variable in model.weights])
     engine = Trainable(model, _adam(settings))
     stream = ExampleStream(
         volumes, volume_weights, architecture, settings.examples, settings.batch_size, settings.seed
     )
-    run = _Run(architecture, settings, run_dir, engine, stream, on_checkpoint, data)
+    start = "random" if initial is None else _digest(initial)
+    run = _Run(architecture, settings, run_dir, engine, stream, on_checkpoint, data, start)
     run.restore()
     run.loop()
     return TrainResult(run.averaged(), run.figures())
@@ -163,6 +177,7 @@ class _Run:
         stream: ExampleStream,
         on_checkpoint: OnCheckpoint | None,
         data: str,
+        start: str,
     ) -> None:
         self._architecture, self._settings, self._engine, self._stream = (
             architecture,
@@ -170,7 +185,7 @@ class _Run:
             engine,
             stream,
         )
-        self._data = data
+        self._data, self._start = data, start
         self._on_checkpoint = on_checkpoint or (lambda weights, figures: None)
         self._checkpoint = run_dir / "checkpoint.npz"
         self._log = run_dir / "log.csv"
@@ -183,7 +198,8 @@ class _Run:
         """Everything the run follows from, as plain values by name."""
         settings = {k: v for k, v in asdict(self._settings).items() if k not in _MAY_DIFFER}
         examples = settings.pop("examples")
-        identity = {**asdict(self._architecture), **settings, **examples, "data": self._data}
+        described = {"data": self._data, "initial_weights": self._start}
+        identity = {**asdict(self._architecture), **settings, **examples, **described}
         plain: dict[str, Any] = json.loads(json.dumps(identity))
         return plain
 
