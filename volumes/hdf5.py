@@ -4,6 +4,9 @@ The layout is that of the CREMI challenge (https://cremi.org/data): a dataset wi
 attributes `resolution` (nm, zyx) and `offset` (nm, zyx, a whole number of voxels). Files that give one
 size for all datasets in an attribute `resolution_zyx_nm` of a group or of the root are read too.
 
+A dataset with a channel axis in front (c, z, y, x) is read one channel at a time; its attributes are the
+same.
+
 HDF5 has one writer at a time: while a file is open for writing, other processes cannot open it.
 A new file appears with its dataset and attributes complete.
 """
@@ -21,6 +24,7 @@ import numpy as np
 from jobs.pieces import atomic_path
 from volumes.base import NewVolume, Volume, require_mode, require_voxels, start_of, voxel_size_of
 from volumes.box import Box
+from volumes.channels import require_channel
 from volumes.errors import VolumeError, mended
 
 DTYPES = (
@@ -31,21 +35,32 @@ _LISTED = 12
 
 
 class Hdf5Volume(Volume):
-    """One dataset of an open file; boxes are read and written straight from the file."""
+    """One dataset of an open file, or a channel of it; boxes are read and written straight from the file."""
 
     def __init__(
-        self, spec: str, file: h5py.File, dataset: h5py.Dataset, given_nm: Iterable[float] | None
+        self,
+        spec: str,
+        file: h5py.File,
+        dataset: h5py.Dataset,
+        given_nm: Iterable[float] | None,
+        channel: int | None = None,
     ) -> None:
-        require_voxels(spec, dataset.shape or (), dataset.dtype)
+        shape: tuple[int, ...] = dataset.shape or ()
+        self._leading: tuple[int, ...] = ()
+        if channel is not None:
+            require_channel(spec, channel, shape[0] if len(shape) == 4 else 1)
+            if len(shape) == 4:
+                shape, self._leading = shape[1:], (channel,)
+        require_voxels(spec, shape, dataset.dtype)
         stored_nm = _stored_size_nm(dataset)
         size_nm = voxel_size_of(spec, given_nm, stored_nm)
         start = start_of(spec, dataset.attrs.get("offset"), size_nm, stored_nm)
         super().__init__(
             spec,
-            bounds=Box.from_shape(dataset.shape, start),
+            bounds=Box.from_shape(shape, start),
             dtype=dataset.dtype,
             voxel_size_nm=size_nm,
-            chunk_shape=dataset.chunks or dataset.shape,
+            chunk_shape=(dataset.chunks or shape)[-3:],
             writable=file.mode == "r+",
         )
         self._file = file
@@ -59,16 +74,18 @@ class Hdf5Volume(Volume):
         with mended(
             f"cannot read box {box} of '{self.spec}'", "the file is damaged or closed", OSError, ValueError
         ):
-            return self._dataset[box.slices(self.bounds.start)]
+            return self._dataset[(*self._leading, *box.slices(self.bounds.start))]
 
     def _store(self, box: Box, voxels: np.ndarray) -> None:
         with mended(
             f"cannot write box {box} of '{self.spec}'", "check the disk's free space", OSError, ValueError
         ):
-            self._dataset[box.slices(self.bounds.start)] = voxels
+            self._dataset[(*self._leading, *box.slices(self.bounds.start))] = voxels
 
 
-def open_hdf5(location: str, spec: str, voxel_size_nm: Iterable[float] | None, mode: str) -> Hdf5Volume:
+def open_hdf5(
+    location: str, spec: str, voxel_size_nm: Iterable[float] | None, mode: str, channel: int | None = None
+) -> Hdf5Volume:
     """Open `file.h5:dataset`.
 
     Args:
@@ -76,15 +93,16 @@ def open_hdf5(location: str, spec: str, voxel_size_nm: Iterable[float] | None, m
         spec: the SPEC, for messages.
         voxel_size_nm: zyx; takes the place of the stored one. The first voxel stays where it is.
         mode: 'r' or 'r+'.
+        channel: of a dataset with axes c, z, y, x; None wants z, y, x alone.
 
     Raises:
         VolumeError: a missing or damaged file, a dataset that is not there (those there are listed), not
-            three axes, not numbers, no voxel size, or an offset between two voxels.
+            three axes, no such channel, not numbers, no voxel size, or an offset between two voxels.
     """
     path, _, name = location.rpartition(":")
     file = _open_file(Path(path).expanduser(), "r+" if require_mode(mode) else "r")
     try:
-        return Hdf5Volume(spec, file, _dataset_of(file, path, name), voxel_size_nm)
+        return Hdf5Volume(spec, file, _dataset_of(file, path, name), voxel_size_nm, channel)
     except BaseException:
         file.close()
         raise

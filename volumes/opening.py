@@ -12,6 +12,8 @@
 
 A format's module, and with it its library, is loaded when its first SPEC is opened.
 
+`open_channel` reads one channel of a volume that has a channel axis, as masks and shifts do.
+
 The voxel size is the one given, else the one the volume states; a volume that states none needs one
 (an array alone counts as 1 nm).
 """
@@ -28,6 +30,7 @@ import numpy.typing as npt
 
 from volumes.base import NewVolume, Volume, require_mode
 from volumes.box import Box, Zyx
+from volumes.channels import require_channel
 from volumes.errors import VolumeError
 
 _FORMS = (
@@ -44,6 +47,13 @@ _FORMATS = {
     "n5://": ("n5", "open_n5", "create_n5"),
     "stack:": ("stacks", "open_stack", "create_stack"),
     "tiff": ("tiff", "open_tiff", "create_tiff"),
+}
+# The formats that hold several channels, and what opens one of them.
+_CHANNEL_FORMATS = {
+    "hdf5": ("hdf5", "open_hdf5"),
+    "precomputed://": ("precomputed_channels", "open_precomputed_channel"),
+    "zarr://": ("zarr", "open_zarr"),
+    "zarr3://": ("zarr", "open_zarr"),
 }
 _HDF5_FILE = re.compile(r"\.(h5|hdf5|hdf|he5|h5f)$", re.IGNORECASE)
 _TIFF_FILE = re.compile(r"\.(tif|tiff|btf)$", re.IGNORECASE)
@@ -82,6 +92,34 @@ def open_volume(
     scheme, location = _parse(spec)
     module, opener, _ = _FORMATS[scheme]
     return getattr(import_module(f"volumes.{module}"), opener)(location, spec, voxel_size_nm, mode)
+
+
+def open_channel(
+    spec: str | os.PathLike[str], channel: int, *, voxel_size_nm: Iterable[float] | None = None
+) -> Volume:
+    """Open one channel of a volume for reading; a volume without channels has channel 0.
+
+    HDF5 datasets and bare Zarr arrays have the axes c, z, y, x, OME-Zarr those its metadata names, and
+    Precomputed its `num_channels`. The other formats have no channels.
+
+    Args:
+        spec: a SPEC (see the module).
+        channel: counted from 0.
+        voxel_size_nm: as for `open_volume`.
+
+    Returns:
+        The channel as a volume (zyx); close it or use it as a context manager.
+
+    Raises:
+        VolumeError: as for `open_volume`, or there is no such channel (says how many there are).
+    """
+    spec = os.fspath(spec)
+    scheme, location = _parse(spec)
+    if scheme not in _CHANNEL_FORMATS:
+        require_channel(spec, channel, 1)
+        return open_volume(spec, voxel_size_nm=voxel_size_nm)
+    module, opener = _CHANNEL_FORMATS[scheme]
+    return getattr(import_module(f"volumes.{module}"), opener)(location, spec, voxel_size_nm, "r", channel)
 
 
 def create_volume(

@@ -6,6 +6,9 @@ Three layouts are read, whichever version the SPEC names:
 - a bare array with attributes `resolution` or `voxel_size`, and `offset` (nm, zyx), or without any, when
   the voxel size is given.
 
+Of an array with several channels one is read: along axis `c` of the OME-Zarr metadata, or the first of the
+four axes of a bare array.
+
 We write the first: the array in `0`, OME-Zarr metadata 0.4 or 0.5 in the group. The group's metadata is
 written last, so that a folder left by a crash is not taken for a volume.
 """
@@ -20,6 +23,7 @@ from urllib.parse import unquote
 import tensorstore as ts
 
 from volumes.base import NewVolume, require_mode, start_of, voxel_size_of
+from volumes.channels import channel_view
 from volumes.errors import VolumeError, mended
 from volumes.ngff import ZYX, Placement, dataset_paths, group_attributes, placement
 from volumes.tensorstores import (
@@ -42,7 +46,7 @@ _ARRAY = "0"
 
 
 def open_zarr(
-    location: str, spec: str, voxel_size_nm: Iterable[float] | None, mode: str
+    location: str, spec: str, voxel_size_nm: Iterable[float] | None, mode: str, channel: int | None = None
 ) -> TensorStoreVolume:
     """Open a Zarr array or OME-Zarr group of either version.
 
@@ -51,10 +55,11 @@ def open_zarr(
         spec: the SPEC, for messages.
         voxel_size_nm: zyx; takes the place of what the metadata says.
         mode: 'r' or 'r+'.
+        channel: of an array with a channel axis; None wants at most one.
 
     Raises:
         VolumeError: nothing there, a group without multiscales metadata, damaged metadata, other axes than
-            z, y, x with more than one entry, or no voxel size.
+            z, y, x with more than one entry, no such channel, or no voxel size.
     """
     writable = require_mode(mode)
     url = url_of(location)
@@ -81,7 +86,10 @@ def open_zarr(
             place = _placement_of_array(url, attributes, spec, voxel_size_nm)
     store = open_store(spec, kind, url, writable)
     size_nm = voxel_size_of(spec, voxel_size_nm, place.voxel_size_nm)
-    view = zyx_view(store, place.axes, spec) if place.axes else store
+    axes = place.axes
+    if channel is not None:
+        store, axes = channel_view(store, axes, channel, spec)
+    view = zyx_view(store, axes, spec) if axes else store
     return TensorStoreVolume(spec, view, start=place.start, voxel_size_nm=size_nm, writable=writable)
 
 
