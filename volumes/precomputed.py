@@ -1,7 +1,9 @@
 """Volumes in Neuroglancer's Precomputed format.
 
 Precomputed speaks x, y, z; it is turned here (and in `precomputed_cloud`) and nowhere else. `voxel_offset`
-becomes the start of the bounds. The finest scale is opened; a volume has one channel.
+becomes the start of the bounds. The finest scale is opened, or the one named after a `#`, by its index or its
+key: `precomputed://file:///dir#1`, `…/dir#18_18_20`. (A folder may have a `#` in its name: one that holds a
+volume under the whole name counts first.) A volume has one channel.
 Source: https://github.com/google/neuroglancer/tree/master/src/datasource/precomputed
 
 Plain chunk files on a local disk are read and written by tensorstore: it replaces a chunk in one step, so
@@ -21,13 +23,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import tensorstore as ts
 
 from jobs.pieces import atomic_path
-from volumes.base import NewVolume, Volume, require_mode, voxel_size_of
+from volumes.base import NewVolume, SizeNm, Volume, require_mode, voxel_size_of
+from volumes.box import Box
 from volumes.errors import VolumeError, mended
 from volumes.tensorstores import TensorStoreVolume, delete_below, delete_file, folder_of, read_json, url_of
 
@@ -37,39 +40,51 @@ _COMPRESSED_FILES = (".gz", ".br", ".zstd", ".xz", ".bz2")
 
 
 def open_precomputed(location: str, spec: str, voxel_size_nm: Iterable[float] | None, mode: str) -> Volume:
-    """Open the finest scale of a Precomputed layer.
+    """Open one scale of a Precomputed layer.
 
     Args:
-        location: `file:///dir`, `gs://…`, `s3://…`, `https://…`, or a folder.
+        location: `file:///dir`, `gs://…`, `s3://…`, `https://…`, or a folder; `#` and a scale may follow.
         spec: the SPEC, for messages.
         voxel_size_nm: zyx; takes the place of the stored resolution.
         mode: 'r' or 'r+'.
 
     Raises:
-        VolumeError: no layer there, a damaged `info`, or several channels.
+        VolumeError: no layer there, no such scale, a damaged `info`, or several channels.
     """
     writable = require_mode(mode)
-    url = url_of(location)
-    info = _read_info(url, spec)
+    folder, scale_name, info = _find_layer(location, spec)
     if info is None:
         raise VolumeError(f"there is no Precomputed volume at '{spec}' (no file 'info'); check the path")
     if info.get("num_channels", 1) != 1:
         raise VolumeError(f"'{spec}' has {info['num_channels']} channels; save one of them as a volume")
     sparse = writable or info.get("type") == "segmentation"
+    url = url_of(folder)
     with mended(f"cannot open '{spec}'", "check its file 'info'", KeyError, TypeError, ValueError, OSError):
-        if _is_plain(url, info):
-            return _open_plain(url, info, spec, voxel_size_nm, sparse, writable)
+        index = _scale_index(info, scale_name, spec)
+        if _is_plain(url, info["scales"][index]):
+            return _open_plain(url, info, index, spec, voxel_size_nm, sparse, writable)
     from volumes.precomputed_cloud import open_cloud_layer
 
-    return open_cloud_layer(url, info, spec, voxel_size_nm, sparse=sparse, writable=writable)
+    return open_cloud_layer(url, info, index, spec, voxel_size_nm, sparse=sparse, writable=writable)
 
 
 def create_precomputed(location: str, new: NewVolume) -> Volume:
-    """Make a Precomputed layer of one scale and open it for writing.
+    """Make a Precomputed layer of one scale and open it for writing; see `create_precomputed_scales`."""
+    return create_precomputed_scales(location, new, [])[0]
+
+
+def create_precomputed_scales(
+    location: str, new: NewVolume, coarser: Sequence[tuple[Box, SizeNm]]
+) -> list[Volume]:
+    """Make a Precomputed layer and open all its scales for writing.
 
     Args:
         location: `file:///dir`, `gs://…`, `s3://…`, or a folder.
-        new: what to make; labels become a segmentation layer.
+        new: what to make, at the finest scale; labels become a segmentation layer.
+        coarser: bounds and voxel size (zyx, nm) of the further scales, each coarser than the one before.
+
+    Returns:
+        The scales, finest first.
 
     Raises:
         VolumeError: a layer is there, labels that are no whole numbers, a dtype Precomputed has not, or
@@ -89,23 +104,25 @@ def create_precomputed(location: str, new: NewVolume) -> Volume:
     ):
         if present is not None:
             _clear(url, new.spec, present)
-        _write_info(url, new)
-    return open_precomputed(location, new.spec, None, "r+")
+        _write_info(url, new, coarser)
+    suffixes = ["", *(f"#{index + 1}" for index in range(len(coarser)))]
+    return [open_precomputed(location + scale, new.spec + scale, None, "r+") for scale in suffixes]
 
 
 def _open_plain(
     url: str,
     info: Mapping[str, Any],
+    index: int,
     spec: str,
     given_nm: Iterable[float] | None,
     sparse: bool,
     writable: bool,
 ) -> TensorStoreVolume:
-    scale = info["scales"][0]
+    scale = info["scales"][index]
     description = {
         "driver": "neuroglancer_precomputed",
         "kvstore": url,
-        "scale_index": 0,
+        "scale_index": index,
         "fill_missing_data_reads": sparse,
         # A black chunk of an image is written all the same: missing, it would count as a hole.
         "store_data_equal_to_fill_value": info.get("type") != "segmentation",
@@ -120,9 +137,29 @@ def _open_plain(
     )
 
 
-def _is_plain(url: str, info: Mapping[str, Any]) -> bool:
-    """Whether tensorstore reads the finest scale: local, an encoding of the format, uncompressed files."""
-    scale = info["scales"][0]
+def _find_layer(location: str, spec: str) -> tuple[str, str, dict[str, Any] | None]:
+    """Where the layer lies, the scale that is named ("" for none), and the layer's `info`, if it is there."""
+    info = _read_info(url_of(location), spec)
+    folder, mark, scale = location.rpartition("#")
+    if info is not None or not mark or not folder or "/" in scale:
+        return location, "", info
+    return folder, scale, _read_info(url_of(folder), spec)
+
+
+def _scale_index(info: Mapping[str, Any], name: str, spec: str) -> int:
+    """Which scale is meant by its key or its index; without a name the finest."""
+    keys = [scale["key"] for scale in info["scales"]]
+    if name in keys:
+        return keys.index(name)
+    indices = {"": 0, **{str(index): index for index in range(len(keys))}}
+    if name not in indices:
+        listed = ", ".join(f"#{index} (#{key})" for index, key in enumerate(keys))
+        raise VolumeError(f"there is no scale '{name}' for '{spec}'; end the SPEC in one of: {listed}")
+    return indices[name]
+
+
+def _is_plain(url: str, scale: Mapping[str, Any]) -> bool:
+    """Whether tensorstore reads a scale: local, an encoding of the format, uncompressed files."""
     if not url.startswith("file://") or scale["encoding"] not in _PLAIN_ENCODINGS:
         return False
     folder = folder_of(url) / scale["key"]
@@ -133,26 +170,31 @@ def _is_plain(url: str, info: Mapping[str, Any]) -> bool:
     return first is None or not first.name.endswith(_COMPRESSED_FILES)
 
 
-def _new_info(new: NewVolume) -> dict[str, Any]:
-    compact = new.holds_labels and new.dtype.name in ("uint32", "uint64")
-    resolution = list(new.voxel_size_nm[::-1])
-    scale = {
-        "key": "_".join(f"{edge:g}" for edge in resolution),
-        "size": list(new.bounds.shape[::-1]),
-        "resolution": resolution,
-        "voxel_offset": list(new.bounds.start[::-1]),
-        "chunk_sizes": [list(new.chunk_shape[::-1])],
-        "encoding": "compressed_segmentation" if compact else "raw",
-    }
-    if compact:
-        scale["compressed_segmentation_block_size"] = [8, 8, 8]
+def _new_info(new: NewVolume, coarser: Sequence[tuple[Box, SizeNm]]) -> dict[str, Any]:
+    scales = [(new.bounds, new.voxel_size_nm), *coarser]
     return {
         "@type": "neuroglancer_multiscale_volume",
         "type": "segmentation" if new.holds_labels else "image",
         "data_type": new.dtype.name,
         "num_channels": 1,
-        "scales": [scale],
+        "scales": [_new_scale(new, bounds, size_nm) for bounds, size_nm in scales],
     }
+
+
+def _new_scale(new: NewVolume, bounds: Box, voxel_size_nm: SizeNm) -> dict[str, Any]:
+    compact = new.holds_labels and new.dtype.name in ("uint32", "uint64")
+    resolution = list(voxel_size_nm[::-1])
+    scale = {
+        "key": "_".join(f"{edge:g}" for edge in resolution),
+        "size": list(bounds.shape[::-1]),
+        "resolution": resolution,
+        "voxel_offset": list(bounds.start[::-1]),
+        "chunk_sizes": [list(new.chunk_shape[::-1])],
+        "encoding": "compressed_segmentation" if compact else "raw",
+    }
+    if compact:
+        scale["compressed_segmentation_block_size"] = [8, 8, 8]
+    return scale
 
 
 def _read_info(url: str, spec: str) -> dict[str, Any] | None:
@@ -167,8 +209,8 @@ def _read_info(url: str, spec: str) -> dict[str, Any] | None:
     return info
 
 
-def _write_info(url: str, new: NewVolume) -> None:
-    info = _new_info(new)
+def _write_info(url: str, new: NewVolume, coarser: Sequence[tuple[Box, SizeNm]]) -> None:
+    info = _new_info(new, coarser)
     if url.startswith("file://"):
         with atomic_path(folder_of(url) / "info") as temporary:
             temporary.write_text(json.dumps(info, indent=2))

@@ -26,7 +26,7 @@ _ADDRESS = "check the address and your rights"
 
 
 class CloudPrecomputedVolume(Volume):
-    """The finest scale of one Precomputed layer of one channel."""
+    """One scale of a Precomputed layer of one channel; `layer` was opened at that scale."""
 
     def __init__(
         self, spec: str, layer: CloudVolume, given_nm: Iterable[float] | None, writable: bool
@@ -48,7 +48,7 @@ class CloudPrecomputedVolume(Volume):
         problem = f"cannot read box {box} of '{self.spec}'"
         with mended(problem, "its chunk is damaged, or the address out of reach", Exception):
             try:
-                cutout = self._layer.download(_bbox(box), mip=0)
+                cutout = self._layer.download(_bbox(box), mip=self._layer.mip)
             except EmptyVolumeException as error:
                 mend = "write it, or leave it out"
                 raise VolumeError(f"{problem}: chunk {error} of this image is missing; {mend}") from error
@@ -62,17 +62,19 @@ class CloudPrecomputedVolume(Volume):
 def open_cloud_layer(
     url: str,
     info: Mapping[str, Any],
+    index: int,
     spec: str,
     given_nm: Iterable[float] | None,
     *,
     sparse: bool,
     writable: bool,
 ) -> CloudPrecomputedVolume:
-    """Open the finest scale of a layer whose `info` was read.
+    """Open one scale of a layer whose `info` was read.
 
     Args:
         url: an address cloud-volume takes.
         info: the layer's `info`.
+        index: of the scale, 0 is the finest.
         spec: the SPEC, for messages.
         given_nm: the voxel size (zyx) in place of the stored one, or None.
         sparse: whether a missing chunk reads as 0; else it is an error.
@@ -85,6 +87,7 @@ def open_cloud_layer(
         layer = CloudVolume(
             url,
             info=dict(info),
+            mip=index,
             progress=False,
             bounded=True,
             fill_missing=sparse,
