@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from ffn.canvas import Canvas, segment_all
     from ffn.flood import Flood, FloodOptions, FovRequest
     from ffn.network import Architecture, build_network
+    from ffn.seed_policies import SeedContext, check_seed_policy, make_seeds
     from ffn.seeds import peak_seeds
     from ffn.tf1_checkpoint import import_checkpoint
     from ffn.weights import NetworkFile, NetworkInfo, WeightsError, load_network, save_network
@@ -21,10 +22,13 @@ __all__ = [
     "FovRequest",
     "NetworkFile",
     "NetworkInfo",
+    "SeedContext",
     "WeightsError",
     "build_network",
+    "check_seed_policy",
     "import_checkpoint",
     "load_network",
+    "make_seeds",
     "peak_seeds",
     "save_network",
     "segment_all",
@@ -39,10 +43,13 @@ _HOMES = {
     "FovRequest": "flood",
     "NetworkFile": "weights",
     "NetworkInfo": "weights",
+    "SeedContext": "seed_policies",
     "WeightsError": "weights",
     "build_network": "network",
+    "check_seed_policy": "seed_policies",
     "import_checkpoint": "tf1_checkpoint",
     "load_network": "weights",
+    "make_seeds": "seed_policies",
     "peak_seeds": "seeds",
     "save_network": "weights",
     "segment_all": "canvas",

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
+from scipy import ndimage
+from skimage.feature import peak_local_max
 
 from ffn.seeds import peak_seeds
 
@@ -82,3 +86,30 @@ def test_random_numbers_drawn_before_change_nothing(cells: np.ndarray) -> None:
     np.random.seed(7)
     np.testing.assert_array_equal(peak_seeds(cells, FOV), before)
     assert np.random.rand() == np.random.RandomState(7).rand()
+
+
+def test_peaks_are_those_of_the_method_written_plainly() -> None:
+    image = ndimage.gaussian_filter(np.random.default_rng(2).normal(size=(30, 36, 33)), 1.5).astype(
+        np.float32
+    )
+    mask, segmentation = image > 0.4, (image < -0.4).astype(np.int32)
+    gradient = np.sqrt(sum(ndimage.sobel(image, axis).astype(np.float64) ** 2 for axis in range(3)))
+    edges = gradient > ndimage.gaussian_filter(gradient, 49 / 6, mode="reflect")
+    distance = ndimage.distance_transform_edt(~(edges | mask), sampling=(2, 1, 1))
+    distance[mask | (segmentation > 0)] = -1
+    noisy = distance.astype(np.float32) + np.random.RandomState(42).rand(*image.shape) * 1e-4
+    expected = sorted(map(tuple, peak_local_max(noisy, min_distance=3, threshold_abs=0).tolist()))
+    seeds = peak_seeds(
+        image, (1, 1, 1), voxel_size_nm=(20.0, 10.0, 10.0), segmentation=segmentation, mask=mask
+    )
+    assert list(map(tuple, seeds.tolist())) == expected and len(expected) > 10
+
+
+def test_finding_peaks_takes_less_than_20_bytes_a_voxel() -> None:
+    image = np.random.default_rng(4).normal(size=(64, 64, 64)).astype(np.float32)
+    nothing = np.zeros(image.shape, np.int32)
+    tracemalloc.start()
+    peak_seeds(image, FOV, segmentation=nothing, mask=nothing > 0)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 20 * image.size
