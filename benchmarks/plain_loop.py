@@ -98,9 +98,7 @@ def _flood(
     while queue and logits[seed] >= threshold:
         position = queue.popleft()
         cell = tuple((p - s + d // 2) // max(d, 1) for p, s, d in zip(position, seed, deltas, strict=True))
-        fits = all(
-            r <= p < n - r for p, r, n in zip(position, options.radius_zyx, image.shape, strict=True)
-        )
+        fits = all(r <= p < n - r for p, r, n in zip(position, options.radius_zyx, image.shape, strict=True))
         if cell in done or not logits[position] >= threshold or not fits or segments[position] > 0:
             continue
         fov = _around(position, options.radius_zyx)

@@ -1,4 +1,4 @@
-"""What commands print about finished passes."""
+"""What commands print about finished stages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from inference.project import PassReport
+from inference.project import StageReport
 from inference.results import SubvolumeResult
 from volumes import Box
 
@@ -29,27 +29,38 @@ def counts_line(result: SubvolumeResult) -> str:
     )
 
 
-def pass_line(report: PassReport) -> str:
-    """One line about a finished pass."""
+def stage_line(report: StageReport) -> str:
+    """One line about a finished stage."""
+    counts = report.counts
+    parts = [f"{counts['objects']} objects"]
+    if counts["subvolumes"] > 1:
+        parts.append(f"{counts['subvolumes']} subvolumes")
+    if "fovs" in counts:
+        rate = counts["fovs"] / max(counts["seconds"], 1e-9)
+        parts.append(
+            f"{counts['fovs']} fields of view in {counts['seconds']:.0f} s of work ({rate:.0f} per second)"
+        )
     again = " (done before)" if report.reused else ""
-    return f"{report.name}{again}: {counts_line(report.result)}"
+    return f"{report.name}{again}: {'; '.join(parts)}"
 
 
-def pass_table(reports: Sequence[PassReport], box: Box, background: str) -> str:
-    """Objects and, where ground truth is known, figures of each pass.
+def stage_table(reports: Sequence[StageReport], box: Box, background: str) -> str:
+    """Objects and, where ground truth is known, figures of each stage.
 
     Args:
-      reports: the passes.
+      reports: the stages.
       box: what was segmented.
       background: "one_object" or "left_out": what the figures make of unsegmented voxels.
 
     Returns:
       Lines of text.
     """
-    lines = [f"\n{'pass':16s}{'voxels':28s}{'objects':>9s}" + "".join(f"{n:>11s}" for n in _FIGURES.values())]
+    lines = [
+        f"\n{'stage':16s}{'voxels':28s}{'objects':>9s}" + "".join(f"{n:>11s}" for n in _FIGURES.values())
+    ]
     for report in reports:
-        count = f"{report.result.counts['objects']:>9d}"
-        if report.metrics is None:
+        count = f"{report.counts['objects']:>9d}"
+        if not report.metrics:
             lines.append(f"{report.name:16s}{'no ground truth given':28s}{count}")
             continue
         counted = background == "one_object"

@@ -33,15 +33,15 @@ def _main(rest: Sequence[str]) -> None:
         flush=True,
     )
     load_keras_quietly()
-    from commands._tables import pass_line, pass_table
-    from inference.project import PassReport, run_project
+    from commands._tables import stage_line, stage_table
+    from inference.project import StageReport, run_project
 
-    finished: list[PassReport] = []
+    finished: list[StageReport] = []
     inputs = run_project(config, finished.append, caution)
     output = Path(config.output_dir)
-    print("\n".join(pass_line(each) for each in finished))
+    print("\n".join(stage_line(each) for each in finished))
     background = config.evaluation.background if config.evaluation else "one_object"
-    print(pass_table(finished, inputs.box, background))
+    print(stage_table(finished, inputs.box, background))
     print(
         f"""
 look at next:

@@ -33,7 +33,7 @@ def _main(rest: Sequence[str]) -> None:
         raise ConfigError(f"{_CONFIG.value}: network has no checkpoint section to import")
     load_keras_quietly()
     from ffn.weights import save_network
-    from inference.inputs import read_network
+    from inference.passes import read_network
 
     network = read_network(config.network)
     save_network(_OUTPUT.value, network)

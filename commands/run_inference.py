@@ -1,7 +1,8 @@
 """run_inference: segments a volume with a flood-filling network.
 
-  run_inference --config C
-      runs the passes of a ReconstructionConfig; C is a path or a shipped name (demo, fib25)
+  run_inference --config C [--workers N | --scheduler tcp://host:8786]
+      runs a ReconstructionConfig from the raw volume to supervoxels; C is a path or a shipped name (demo,
+      fib25)
   run_inference --inference_request "$(cat request.pbtxt)" --bounding_box 'start { … } size { … }'
       runs a google/ffn request as it is; the result lies where google/ffn puts it
 
@@ -36,6 +37,16 @@ _COMPUTE = flags.DEFINE_enum(
     "overrides the config; a request runs in float32 unless this says otherwise",
     flag_values=FLAGS,
 )
+_WORKERS = flags.DEFINE_integer(
+    "workers",
+    None,
+    "worker processes on this machine; overrides the config",
+    lower_bound=1,
+    flag_values=FLAGS,
+)
+_SCHEDULER = flags.DEFINE_string(
+    "scheduler", None, "address of a running Dask scheduler, whose workers are used", flag_values=FLAGS
+)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -56,22 +67,26 @@ def _main(rest: Sequence[str]) -> None:
 
 
 def _run_config() -> None:
-    config = load_config(_CONFIG.value, require=("network", "inference", "raw|phantom"))
+    config = load_config(_CONFIG.value, require=("inference", "raw|phantom"))
     if _COMPUTE.value:
         config = config.replace(inference=config.inference.replace(compute_dtype=_COMPUTE.value))
+    if _WORKERS.value:
+        config = config.replace(run=config.run.replace(workers=_WORKERS.value))
+    if _SCHEDULER.value:
+        config = config.replace(run=config.run.replace(scheduler=_SCHEDULER.value))
     load_keras_quietly()
-    from commands._tables import pass_line, pass_table
-    from inference.project import PassReport, run_project
+    from commands._tables import stage_line, stage_table
+    from inference.project import StageReport, run_project
 
-    finished: list[PassReport] = []
+    finished: list[StageReport] = []
 
-    def report(each: PassReport) -> None:
+    def report(each: StageReport) -> None:
         finished.append(each)
-        print(pass_line(each), flush=True)
+        print(stage_line(each), flush=True)
 
     inputs = run_project(config, report, caution)
     background = config.evaluation.background if config.evaluation else "one_object"
-    print(pass_table(finished, inputs.box, background))
+    print(stage_table(finished, inputs.box, background))
     print(f"results: {config.output_dir}")
 
 

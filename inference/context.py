@@ -7,39 +7,92 @@ the volume goes on, mirrored ones where it ends.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 
 from volumes import Box, Volume, VolumeError
+from volumes.box import Zyx
+
+Margin: TypeAlias = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 
-def read_with_margin(volume: Volume, box: Box, margin_zyx: tuple[int, int, int]) -> np.ndarray:
-    """The voxels of a box grown by a margin, mirrored beyond the volume's bounds.
+def face_margins(box: Box, region: Box, radius_zyx: Zyx, *, mirror: bool) -> Margin:
+    """Context that each face of a box needs for objects to reach it.
+
+    A face inside the region is a cut, which must not show: it gets half a field of view. A face of the region
+    itself gets it only if asked.
 
     Args:
-      volume: the image.
-      box: inside the volume's bounds.
-      margin_zyx: voxels added on either side of each axis.
+      box: what is segmented.
+      region: what the box was cut from.
+      radius_zyx: half the field of view.
+      mirror: give it to the faces of the region too.
 
     Returns:
-      Array of shape box.shape + 2 · margin (z, y, x), the volume's dtype.
+      Voxels (before, after) of each axis, z, y, x.
+    """
+    z, y, x = (
+        (r if mirror or start > first else 0, r if mirror or stop < last else 0)
+        for r, start, stop, first, last in zip(
+            radius_zyx, box.start, box.stop, region.start, region.stop, strict=True
+        )
+    )
+    return z, y, x
+
+
+def require_room_for(margin: Margin, box: Box, volume: Volume) -> None:
+    """Checks that a volume can be continued by a margin.
 
     Raises:
-      VolumeError: the box leaves the volume, or is too small to be mirrored that far.
+      VolumeError: the box leaves the volume, or the volume is too small to be mirrored that far.
     """
     if not volume.bounds.contains_box(box):
         raise VolumeError(
             f"box {box} leaves volume '{volume.spec}' ({volume.bounds}); shrink it to lie inside"
         )
-    wanted = box.grow(margin_zyx)
-    there = wanted.intersect(volume.bounds)
-    before = [t - w for t, w in zip(there.start, wanted.start, strict=True)]
-    after = [w - t for w, t in zip(wanted.stop, there.stop, strict=True)]
-    if any(max(b, a) >= n for b, a, n in zip(before, after, there.shape, strict=True)):
+    there, missing = _split(margin, box, volume.bounds)
+    if any(max(pair) >= n for pair, n in zip(missing, there.shape, strict=True)):
         raise VolumeError(
-            f"volume '{volume.spec}' ({volume.bounds}) is too small to be mirrored by {margin_zyx} (z, y, x) "
+            f"volume '{volume.spec}' ({volume.bounds}) is too small to be mirrored by {margin} (z, y, x) "
             "voxels; turn edge_context off or take a network with a smaller field of view"
         )
-    return np.pad(volume.read(there), list(zip(before, after, strict=True)), mode="reflect")
+
+
+def read_with_margin(volume: Volume, box: Box, margin: Margin) -> np.ndarray:
+    """The voxels of a box grown by a margin, mirrored beyond the volume's bounds.
+
+    Args:
+      volume: the image.
+      box: inside the volume's bounds.
+      margin: voxels added before and after, along each axis.
+
+    Returns:
+      Array of the shape of the grown box (z, y, x), the volume's dtype.
+
+    Raises:
+      VolumeError: the box leaves the volume, or is too small to be mirrored that far.
+    """
+    require_room_for(margin, box, volume)
+    there, missing = _split(margin, box, volume.bounds)
+    return np.pad(volume.read(there), missing, mode="reflect")
+
+
+def grown(box: Box, margin: Margin) -> Box:
+    """The box with its margin."""
+    return Box(
+        tuple(s - before for s, (before, _) in zip(box.start, margin, strict=True)),  # type: ignore[arg-type]
+        tuple(s + after for s, (_, after) in zip(box.stop, margin, strict=True)),  # type: ignore[arg-type]
+    )
+
+
+def _split(margin: Margin, box: Box, bounds: Box) -> tuple[Box, list[tuple[int, int]]]:
+    """The part of the grown box inside the bounds, and the voxels missing on either side of it."""
+    wanted = grown(box, margin)
+    there = wanted.intersect(bounds)
+    before = [t - w for t, w in zip(there.start, wanted.start, strict=True)]
+    after = [w - t for w, t in zip(wanted.stop, there.stop, strict=True)]
+    return there, list(zip(before, after, strict=True))
 
 
 def normalise(image: np.ndarray, mean: float, stddev: float, spec: str) -> np.ndarray:

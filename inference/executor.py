@@ -39,7 +39,7 @@ class Predictor(Protocol):
 
 
 def run_floods(
-    tasks: Iterable[FloodTask[T]],
+    tasks: Iterable[FloodTask[T] | None],
     predictor: Predictor,
     fov_zyx: tuple[int, int, int],
     *,
@@ -52,6 +52,7 @@ def run_floods(
 
     Args:
         tasks: the floods; taken one by one as earlier ones end, so that a lazy iterable bounds the memory.
+            None among them says that there is none at the moment; it is asked again after the next batch.
         predictor: the network.
         fov_zyx: its field of view (voxels).
         batch_size: most fields of view in one batch (>= 1); fewer only while fewer floods wait.
@@ -94,7 +95,7 @@ class _Waiting(NamedTuple):
 class _Floods(Generic[T]):
     """The floods at work: what they wait for, the results of those that ended, and whether more will come."""
 
-    def __init__(self, tasks: Iterable[FloodTask[T]], limit: int) -> None:
+    def __init__(self, tasks: Iterable[FloodTask[T] | None], limit: int) -> None:
         self._source = iter(tasks)
         self._limit = limit
         self._results: list[T] = []
@@ -105,9 +106,12 @@ class _Floods(Generic[T]):
     def admit(self) -> None:
         """Begins floods up to the limit; pauses when one ends at once, not to hold its result back."""
         while self._running < self._limit and not self._results:
-            task = next(self._source, None)
-            if task is None:
+            try:
+                task = next(self._source)
+            except StopIteration:
                 self.exhausted = True
+                return
+            if task is None:
                 return
             self._running += 1
             self.resume(task, None)

@@ -14,16 +14,25 @@ from evaluation.slices import write_slices_png
 from ffn.flood import FloodOptions
 from ffn.tf1_checkpoint import import_checkpoint
 from ffn.weights import NetworkFile
-from inference.results import SubvolumeResult, load_result, require_same_settings, save_result, subvolume_path
-from inference.subvolume import PassSettings, describe, require_segmentable, segment_subvolume
+from inference.checkpoints import Report
+from inference.identity import require_same_settings
+from inference.masks import build_mask, check_masks
+from inference.results import SubvolumeResult, load_result, save_result, subvolume_path
+from inference.shift_masks import check_request_shift_mask, request_shift_mask
+from inference.subvolume import (
+    Obstacles,
+    PassSettings,
+    Subject,
+    Surroundings,
+    load_subject,
+    require_segmentable,
+    segment_subvolume,
+)
 from jobs.progress import Progress
-from volumes import Box, open_volume
+from volumes import Box, Volume, open_volume
 
-_NOT_YET = (
-    "reference_histogram", "histogram_masks", "masks", "seed_masks", "shift_mask", "movement_policy_name",
-    "self_prediction", "init_segmentation",
-)  # fmt: skip
-_ARGUMENTS = ("seed_policy_args", "movement_policy_args")
+_NOT_DONE = ("reference_histogram", "histogram_masks", "movement_policy_name", "self_prediction")
+_MASKS = ("masks", "seed_masks", "shift_mask", "shift_mask_fov", "shift_mask_scale", "shift_mask_threshold")
 
 
 def run_request(
@@ -52,14 +61,16 @@ def run_request(
     image = open_volume(volume_spec(request.image), voxel_size_nm=(1.0, 1.0, 1.0))
     network = _network(request)
     settings = _pass_settings(request, network, compute_dtype).resolved()
+    surroundings = _surroundings(request, image, network)
     # Requests count voxels from the corner of the file, whatever offset it states.
     where = box.shift(image.bounds.start)
-    require_segmentable(image, where, network, settings)
+    subject = Subject(image, where, where, network, settings, surroundings)
+    require_segmentable(subject)
     directory = request.segmentation_output_dir
     path = subvolume_path(directory, box.start)
     found = load_result(directory, box.start)
     if found is not None:
-        require_same_settings(found, describe(image, where, network, settings), path)
+        require_same_settings(found.settings, load_subject(subject)[1], path)
         return path, found
     interval = request.checkpoint_interval
     result = segment_subvolume(
@@ -67,8 +78,8 @@ def run_request(
         where,
         network,
         settings,
-        progress,
-        batch_size=request.batch_size,
+        surroundings=surroundings,
+        report=None if progress is None else _shown(progress),
         checkpoint=path.with_suffix(".unfinished") if interval else None,
         checkpoint_seconds=interval,
     )
@@ -82,12 +93,13 @@ def run_request(
 
 
 def _require_supported(request: ConfigView) -> None:
-    for name in _NOT_YET:
+    for name in _NOT_DONE:
         if getattr(request, name):
             raise ConfigError(f"inference request: {name} is not supported; leave it out")
-    for name in _ARGUMENTS:
-        if json.loads(getattr(request, name) or "{}"):
-            raise ConfigError(f"inference request: {name} other than {{}} are not supported; leave them out")
+    if json.loads(request.movement_policy_args or "{}"):
+        raise ConfigError(
+            "inference request: movement_policy_args other than {} are not supported; leave them out"
+        )
     alignment = request.alignment_options
     if alignment is not None and alignment.type != "no_alignment":
         raise ConfigError(
@@ -130,5 +142,51 @@ def _pass_settings(request: ConfigView, network: NetworkFile, compute_dtype: str
         image_mean=request.image_mean,
         image_stddev=request.image_stddev,
         seed_policy=request.seed_policy,
+        seed_policy_args=request.seed_policy_args or "{}",
         compute_dtype=compute_dtype,
     )
+
+
+def _surroundings(request: ConfigView, image: Volume, network: NetworkFile) -> Surroundings:
+    """The masks of a request, and the objects that are there before; coordinates count from the file's
+    corner.
+
+    Raises:
+      ReconstructionError: a mask, or the segmentation, that cannot be opened or has no voxels there.
+    """
+    check_masks(request.masks, None, from_corner=True)
+    check_masks(request.seed_masks, None, from_corner=True)
+    check_request_shift_mask(request)
+    objects = None
+    if request.init_segmentation is not None:
+        objects = open_volume(volume_spec(request.init_segmentation), voxel_size_nm=(1.0, 1.0, 1.0))
+    fov = network.info.architecture.fov_zyx
+    texts = {name: str(getattr(request, name)) for name in _MASKS}
+    made_from: dict[str, object] = {"masks": texts}
+    if objects is not None:
+        made_from["init_segmentation"] = objects.spec
+
+    def obstacles(box: Box) -> Obstacles:
+        at = box.shift([-n for n in image.bounds.start])
+        raw = image.read(box) if request.masks or request.seed_masks else None
+        movement = build_mask(request.masks, at, raw, (1.0, 1.0, 1.0), from_corner=True)
+        shifts = request_shift_mask(request, at, fov)
+        if shifts is not None:
+            movement = shifts if movement is None else movement | shifts
+        return Obstacles(
+            None if objects is None else objects.read(at.shift(objects.bounds.start)),
+            movement,
+            build_mask(request.seed_masks, at, raw, (1.0, 1.0, 1.0), from_corner=True),
+        )
+
+    return Surroundings(obstacles, made_from)
+
+
+def _shown(progress: Progress) -> Report:
+    """Shows the voxels filled and the rate."""
+
+    def show(voxels: int, fovs: int) -> None:
+        progress.advance(voxels - progress.done)
+        progress.note(fov_per_s=f"{fovs / max(progress.elapsed_s, 1e-9):.0f}")
+
+    return show

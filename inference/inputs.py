@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from configs import ConfigView, region_bounds
-from ffn.tf1_checkpoint import import_checkpoint
-from ffn.weights import NetworkFile, load_network
 from jobs.pieces import atomic_path
 from volumes import Box, Volume, VolumeError, create_volume, open_volume
 from volumes.phantom import GENERATOR_VERSION, PhantomSpec, make_phantom
+
+_SLAB = 32
 
 
 @dataclass(frozen=True)
@@ -25,43 +25,17 @@ class Inputs:
     box: Box
 
 
-def read_network(section: ConfigView) -> NetworkFile:
-    """The network of a config's `network` section: a network file, a shipped one, or a google/ffn checkpoint.
-
-    Raises:
-      WeightsError: it cannot be used.
-    """
-    if section.weights is not None:
-        return load_network(section.weights)
-    source = section.checkpoint
-    return import_checkpoint(
-        source.model_checkpoint_path,
-        source.model_name,
-        source.model_args,
-        image_mean=source.image_mean,
-        image_stddev=source.image_stddev,
-        init_activation=source.init_activation,
-        pad_value=source.pad_value,
-        move_threshold=source.move_threshold,
-        segment_threshold=source.segment_threshold,
-        voxel_size_nm=_nm(source),
-        licence=source.licence or "",
-    )
-
-
-def open_inputs(config: ConfigView, fov_zyx: tuple[int, int, int]) -> Inputs:
+def open_inputs(config: ConfigView) -> Inputs:
     """Opens the raw volume (or makes the phantom) and the ground truth of a config.
 
     Args:
       config: with `inference` and `raw` or `phantom`.
-      fov_zyx: field of view of the network, voxels.
 
     Raises:
-      VolumeError: a volume that is missing, malformed, or does not contain the box; a phantom smaller than
-        the field of view; labels that do not fit the image, are not integers, or label nothing in the box.
+      VolumeError: a volume that is missing, malformed, or does not contain the box; labels that do not fit
+        the image, are not integers, or label nothing in the box.
     """
     if config.phantom is not None:
-        _require_room(config.phantom.shape, fov_zyx)
         image, labels = _phantom_volumes(config.phantom, Path(config.output_dir))
     else:
         image = open_volume(config.raw.spec, voxel_size_nm=config.raw.voxel_size_nm and _nm(config.raw))
@@ -74,14 +48,6 @@ def open_inputs(config: ConfigView, fov_zyx: tuple[int, int, int]) -> Inputs:
     if labels is not None:
         _require_same_grid(image, labels, box)
     return Inputs(image, labels, box)
-
-
-def _require_room(shape: tuple[int, int, int], fov_zyx: tuple[int, int, int]) -> None:
-    if any(n < f for n, f in zip(shape, fov_zyx, strict=True)):
-        raise VolumeError(
-            f"a phantom of shape {shape} is smaller than the network's field of view {fov_zyx} (z, y, x); "
-            "make it larger"
-        )
 
 
 def _nm(source: ConfigView) -> tuple[float, float, float] | None:
@@ -101,8 +67,17 @@ def _require_same_grid(image: Volume, labels: Volume, box: Box) -> None:
         )
     if not np.issubdtype(labels.dtype, np.integer):
         raise VolumeError(f"labels '{labels.spec}' are {labels.dtype}; object IDs are integers, convert them")
-    if image.bounds.contains_box(box) and not labels.read(box).any():
+    if image.bounds.contains_box(box) and not _labels_any(labels, box):
         raise VolumeError(f"labels '{labels.spec}' are 0 in all of {box}; check the dataset and the box")
+
+
+def _labels_any(labels: Volume, box: Box) -> bool:
+    """Whether any voxel of the box is labelled; reads no further than the first slab that has one."""
+    for z in range(box.start[0], box.stop[0], _SLAB):
+        slab = Box((z, *box.start[1:]), (min(z + _SLAB, box.stop[0]), *box.stop[1:]))
+        if labels.read(slab).any():
+            return True
+    return False
 
 
 def _phantom_volumes(section: ConfigView, output: Path) -> tuple[Volume, Volume]:

@@ -1,20 +1,27 @@
-"""The files a user opens after a run: Precomputed, HDF5, a picture. Each appears whole or not at all."""
+"""The files a user opens after a run: Precomputed, HDF5, Zarr, a picture. Each appears whole or not at all.
+
+Precomputed folders are filled block by block by many workers under an unfinished name, their coarser scales
+after the finest, and then take their place. The other formats are streamed from there, one block at a time.
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
 import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 
 from configs import ConfigError, ConfigView
 from evaluation.slices import write_slices_png
-from inference.inputs import Inputs
-from inference.results import SubvolumeResult
+from inference.workspace import Workspace
 from jobs.pieces import atomic_path
-from volumes import Box, create_volume
+from volumes import Box, Volume, create_volume
+
+_PICTURE_EDGE = 512
+ReadBlock = Callable[[Box], np.ndarray]
 
 
 def require_writable(directory: Path) -> None:
@@ -44,44 +51,63 @@ def require_supported(asked: ConfigView) -> None:
         raise ConfigError("outputs.npz cannot be off: a rerun picks finished passes up from these files")
 
 
-def write_outputs(config: ConfigView, inputs: Inputs, result: SubvolumeResult) -> None:
-    """Writes what the config's `outputs` section asks for.
+def unfinished(folder: Path) -> Path:
+    """Where a folder is filled before it takes its place."""
+    return folder.with_name(f".{folder.name}.unfinished")
+
+
+def put_in_place(folder: Path) -> None:
+    """An unfinished folder takes its place; one that is there gives way."""
+    if folder.is_dir():
+        retired = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+        os.replace(folder, retired)
+        os.replace(unfinished(folder), folder)
+        shutil.rmtree(retired)
+    else:
+        os.replace(unfinished(folder), folder)
+
+
+def write_streams(workspace: Workspace, read: ReadBlock, blocks: Iterable[Box]) -> None:
+    """The supervoxels in the formats that one process writes: HDF5 and Zarr.
 
     Args:
-      config: its `outputs` and `output_dir` count.
-      inputs: image and box.
-      result: the objects to write, as uint64.
+      workspace: the project.
+      read: gives the supervoxels of a block.
+      blocks: tile the region.
     """
-    asked, output, size = config.outputs, Path(config.output_dir), inputs.image.voxel_size_nm
-    ids, raw = result.segmentation.astype(np.uint64), inputs.image.read(inputs.box)
-    if asked.precomputed:
-        for name, array in (("supervoxels", ids), ("image", raw)):
-            _write_precomputed(output / name, inputs.box, array, size)
+    asked, output, blocks = workspace.config.outputs, workspace.output, list(blocks)
     if asked.hdf5:
-        _write_hdf5(output / "supervoxels.h5", inputs.box, ids, size)
-    if asked.png:
-        title = f"{config.name}: {inputs.image.spec}, {inputs.box}"
-        write_slices_png(output / "slices.png", raw, ids, size, title, inputs.box.start)
+        with atomic_path(output / "supervoxels.h5") as temporary:
+            temporary.unlink()
+            _stream(f"{temporary}:segmentation", workspace, read, blocks)
+    if asked.zarr:
+        folder = output / "supervoxels.zarr"
+        shutil.rmtree(unfinished(folder), ignore_errors=True)
+        _stream(f"zarr://{unfinished(folder).resolve()}", workspace, read, blocks)
+        put_in_place(folder)
 
 
-def _write_precomputed(folder: Path, box: Box, array: np.ndarray, voxel_size_nm: tuple) -> None:
-    """A folder is written beside its place and then takes it, so that it never shows a part."""
-    temporary = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
-    try:
-        _write(f"precomputed://file://{temporary.resolve()}", box, array, voxel_size_nm)
-        if folder.is_dir():
-            shutil.rmtree(folder)
-        os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+def write_picture(workspace: Workspace, read: ReadBlock) -> None:
+    """Three slices through the middle of the region; of a large one, of the part around its middle."""
+    box = _middle(workspace.inputs.box)
+    image = workspace.inputs.image
+    title = f"{workspace.config.name}: {image.spec}, {box}"
+    path = workspace.output / "slices.png"
+    write_slices_png(path, image.read(box), read(box), image.voxel_size_nm, title, box.start)
 
 
-def _write_hdf5(path: Path, box: Box, array: np.ndarray, voxel_size_nm: tuple) -> None:
-    with atomic_path(path) as temporary:
-        temporary.unlink()
-        _write(f"{temporary}:segmentation", box, array, voxel_size_nm)
+def _middle(region: Box) -> Box:
+    shape = [min(n, _PICTURE_EDGE) for n in region.shape]
+    start = [s + (n - m) // 2 for s, n, m in zip(region.start, region.shape, shape, strict=True)]
+    return Box.from_shape(shape, start)
 
 
-def _write(spec: str, box: Box, array: np.ndarray, voxel_size_nm: tuple) -> None:
-    with create_volume(spec, bounds=box, dtype=array.dtype, voxel_size_nm=voxel_size_nm) as volume:
-        volume.write(box, array)
+def _stream(spec: str, workspace: Workspace, read: ReadBlock, blocks: Iterable[Box]) -> None:
+    region, size = workspace.inputs.box, workspace.inputs.image.voxel_size_nm
+    with create_volume(spec, bounds=region, dtype=np.uint64, voxel_size_nm=size) as volume:
+        _copy(volume, read, blocks)
+
+
+def _copy(volume: Volume, read: ReadBlock, blocks: Iterable[Box]) -> None:
+    for block in blocks:
+        volume.write(block, read(block))

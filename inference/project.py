@@ -1,182 +1,238 @@
-"""Runs the passes of a `ReconstructionConfig` and writes what it asks for.
+"""Runs a `ReconstructionConfig` from the raw volume to supervoxels.
 
-Into the output directory go the resolved config, each pass (`passes/<name>/…`), and of the last pass a
-Precomputed segmentation, an HDF5 file, a picture and the figures against ground truth, as the config says.
-A pass whose result is there already, from the same settings, is not run again; an interrupted one goes on.
+passes (subvolume by subvolume) -> consensus -> reconciliation -> supervoxels, pyramid, table, figures,
+picture. All work is cut in pieces that workers do and whose results appear whole; a rerun does what is
+missing and ends in the same voxels. Results of other settings in the output directory are refused before
+anything is done.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from configs import ConfigError, ConfigView, save_resolved
-from evaluation import overlap_metrics
-from ffn.flood import FloodOptions
-from ffn.weights import NetworkFile
-from inference.inputs import Inputs, open_inputs, read_network
-from inference.outputs import require_supported, require_writable, write_outputs
-from inference.results import SubvolumeResult, load_result, require_same_settings, save_result, subvolume_path
-from inference.subvolume import PassSettings, describe, require_segmentable, segment_subvolume
+from configs import ConfigView, load_config, save_resolved
+from inference.batching import measured_batch_size
+from inference.flooding import PieceReport, flood_subvolume
+from inference.identity import check_directory, claim_directory
+from inference.inputs import Inputs
+from inference.label_stages import Targets, assemble, combine_subvolume, reconciliation_directory
+from inference.masks import check_masks
+from inference.outputs import require_supported, require_writable, write_picture, write_streams
+from inference.passes import pass_cautions
+from inference.reconcile import Reconciled, describe_reconciliation, finish_stage, reconcile_stage
+from inference.shift_masks import check_shift_mask
+from inference.subvolume import Subject, require_segmentable
+from inference.supervoxels import open_targets, put_supervoxels_in_place, write_table
+from inference.workspace import Workspace, open_workspace
 from jobs.pieces import atomic_path
 from jobs.progress import Progress
-from volumes import Volume
+from jobs.workers import Piece, Pool, WorkerSettings, worker_pool
+from volumes import Box
 
-_CHECKPOINT_SECONDS = 60.0
+_COUNTED = ("seeds", "fovs", "seconds")
 
 
 @dataclass(frozen=True)
-class PassReport:
-    """One finished pass: its result, its figures (None without ground truth), whether it was there before."""
+class StageReport:
+    """One finished stage.
+
+    Attributes:
+      name: of the pass or consensus.
+      counts: objects, subvolumes and voxels; of a pass also seeds, fields of view, seconds of its pieces.
+      metrics: figures against the ground truth; empty without one.
+      reused: all of its pieces were there before.
+    """
 
     name: str
-    result: SubvolumeResult
-    metrics: dict[str, Any] | None
+    counts: dict[str, Any]
+    metrics: dict[str, Any]
     reused: bool
 
 
-@dataclass(frozen=True)
-class _Pass:
-    """One pass to run: name, directory, settings, and the result that is there already."""
-
-    name: str
-    directory: Path
-    settings: PassSettings
-    found: SubvolumeResult | None
+Tell = Callable[[str], None]
 
 
 def run_project(
     config: ConfigView,
-    report: Callable[[PassReport], None] = lambda _: None,
-    caution: Callable[[str], None] = lambda _: None,
+    report: Callable[[StageReport], None] = lambda _: None,
+    caution: Tell = lambda _: None,
 ) -> Inputs:
-    """Segments the project's box in every pass and writes the outputs.
+    """Segments the project's region in every pass, combines and reconciles them, and writes the outputs.
 
     Args:
-      config: with `network`, `inference` and `raw` or `phantom`.
-      report: called after each pass.
-      caution: called with a line about anything that is allowed but probably not meant.
+      config: with `inference` and `raw` or `phantom`.
+      report: called after each stage.
+      caution: called with a line about anything that is allowed but probably not meant, or worth knowing.
 
     Returns:
       What it worked on.
 
     Raises:
       ReconstructionError: anything in config, network, image, ground truth or output directory that cannot be
-        used, or results of other settings in it; nothing has been computed or changed then.
+        used, or results of other settings in it; nothing has been computed or changed then. Or pieces of work
+        that failed, by name.
     """
     require_supported(config.outputs)
-    network = read_network(config.network)
-    inputs = open_inputs(config, network.info.architecture.fov_zyx)
-    passes = [_prepare(config, named, inputs, network) for named in config.inference.passes]
-    for line in _cautions(inputs, network):
+    workspace = open_workspace(config)
+    _check(workspace)
+    require_writable(workspace.output)
+    for line in pass_cautions(list(workspace.passes.values())):
         caution(line)
-    output = Path(config.output_dir)
-    require_writable(output)
-    save_resolved(config, output / "config.textproto")
+    config, line = with_batch_size(workspace)
+    if line:
+        caution(line)
+    workspace = open_workspace(config)
+    save_resolved(config, workspace.output / "config.textproto")
+    run = config.run
+    settings = WorkerSettings(run.workers, run.scheduler, run.retries, threads_of(config))
+    with worker_pool(settings) as pool:
+        _run(workspace, pool, report, caution)
+    return workspace.inputs
+
+
+def threads_of(config: ConfigView) -> int:
+    """Subvolumes that a worker floods side by side: those asked for, or enough for two batches in flight."""
+    return config.inference.subvolumes_in_flight or max(2, 2 * (config.inference.batch_size or 1))
+
+
+def with_batch_size(workspace: Workspace) -> tuple[ConfigView, str]:
+    """The config with a batch size: its own, that of an earlier start here, or one measured now.
+
+    Returns:
+      The config, and a line about a measurement; empty without one.
+    """
+    config = workspace.config
+    if config.inference.batch_size:
+        return config, ""
+    kept = workspace.output / "config.textproto"
+    size, line = None, ""
+    if kept.exists():
+        earlier = load_config(str(kept)).inference
+        size = earlier.batch_size if earlier is not None else None
+    if size is None:
+        first = next(iter(workspace.passes.values()))
+        size, line = measured_batch_size(first.network, first.settings.compute_dtype, len(workspace.plan))
+    return config.replace(inference=config.inference.replace(batch_size=size)), line
+
+
+def _check(workspace: Workspace) -> None:
+    """Finds whatever would stop the run later, and results of other settings."""
+    masks, image = workspace.config.masks, workspace.inputs.image
+    check_masks([*masks.movement, *masks.seeds], image)
+    if masks.shifts is not None:
+        check_shift_mask(masks.shifts, image)
+    for each in workspace.passes.values():
+        region = each.own_box(workspace.inputs.box)
+        boxes = [region, *(each.own_box(subvolume.box) for subvolume in workspace.plan)]
+        for box in boxes[: 1 if len(workspace.plan) == 1 else None]:
+            require_segmentable(Subject(each.image, box, region, each.network, each.settings))
+        check_directory(workspace.stage_directory(each.name), workspace.describe_stage(each.name))
+    for name in workspace.folds:
+        check_directory(workspace.stage_directory(name), workspace.describe_stage(name))
+    for name in (*workspace.passes, *workspace.folds):
+        check_directory(reconciliation_directory(workspace, name), describe_reconciliation(workspace, name))
+
+
+def _run(workspace: Workspace, pool: Pool, report: Callable[[StageReport], None], tell: Tell) -> None:
+    """All stages, one after the other."""
     stages: dict[str, Any] = {}
-    for each in passes:
-        finished = _run(config, each, inputs, network)
-        stages[each.name] = {**(finished.metrics or {}), **finished.result.counts}
-        _write_json(output / "metrics.json", {"stages": stages, "config": "config.textproto"})
-        report(finished)
-    write_outputs(config, inputs, finished.result)
-    return inputs
-
-
-def _prepare(config: ConfigView, named: ConfigView, inputs: Inputs, network: NetworkFile) -> _Pass:
-    """Checks a pass and looks for its result.
-
-    Raises:
-      ReconstructionError: it cannot be run, or other settings made the result that is there.
-    """
-    settings = pass_settings(config, network, inputs.image, named).resolved()
-    require_segmentable(inputs.image, inputs.box, network, settings)
-    directory = Path(config.output_dir) / "passes" / named.name
-    found = load_result(directory, inputs.box.start)
-    if found is not None:
-        path = subvolume_path(directory, inputs.box.start)
-        require_same_settings(found, describe(inputs.image, inputs.box, network, settings), path)
-    return _Pass(named.name, directory, settings, found)
-
-
-def _cautions(inputs: Inputs, network: NetworkFile) -> list[str]:
-    """What is allowed and probably not meant."""
-    trained, given = network.info.voxel_size_nm, inputs.image.voxel_size_nm
-    if trained is not None and not np.allclose(trained, given, rtol=0.25):
-        return [f"the network was trained at voxels of {trained} nm, this image has {given} nm (z, y, x)"]
-    return []
-
-
-def pass_settings(config: ConfigView, network: NetworkFile, image: Volume, named: ConfigView) -> PassSettings:
-    """The settings of one pass: the config's where it says something, else the network's own.
-
-    Raises:
-      ConfigError: a resolution, seed policy or arguments of one that are not supported.
-    """
-    if json.loads(named.seed_policy_args or "{}"):
-        raise ConfigError(f"pass {named.name!r}: seed_policy_args are not supported for {named.seed_policy}")
-    options, info = config.inference.options, network.info
-    if named.voxel_size_nm is not None and not np.allclose(named.voxel_size_nm, image.voxel_size_nm):
-        raise ConfigError(
-            f"pass {named.name!r} works at {tuple(named.voxel_size_nm)} nm but the image has "
-            f"{image.voxel_size_nm} nm (z, y, x); leave voxel_size_nm out"
+    for name in (*workspace.passes, *workspace.folds):
+        claim_directory(workspace.stage_directory(name), workspace.describe_stage(name))
+        pieces = _work(workspace, name, pool)
+        for note in filter(None, (piece.note for piece in pieces)):
+            tell(note)
+        final = name == workspace.final_stage
+        if not final and workspace.inputs.labels is None:
+            report(StageReport(name, _counts(workspace, pieces), {}, all(p.reused for p in pieces)))
+            continue
+        done, metrics = _reconcile(workspace, name, pool, final=final)
+        finished = StageReport(
+            name,
+            {**_counts(workspace, pieces), "objects": done.objects},
+            metrics,
+            all(piece.reused for piece in pieces),
         )
+        stages[name] = {**metrics, **finished.counts}
+        _write_json(workspace.output / "metrics.json", {"stages": stages, "config": "config.textproto"})
+        report(finished)
 
-    def chosen(name: str) -> float:
-        asked = getattr(options, name)
-        return getattr(info, name) if asked is None else asked
 
-    flood = FloodOptions(
-        fov_zyx=info.architecture.fov_zyx,
-        deltas_zyx=info.architecture.deltas_zyx,
-        init_activation=chosen("init_activation"),
-        pad_value=chosen("pad_value"),
-        move_threshold=chosen("move_threshold"),
-        segment_threshold=chosen("segment_threshold"),
-        disco_seed_threshold=options.disco_seed_threshold,
-        min_boundary_dist_zyx=options.min_boundary_dist,
-        min_segment_size=options.min_segment_size,
+def _work(workspace: Workspace, stage: str, pool: Pool) -> list[PieceReport]:
+    """The pieces of a pass or consensus."""
+    config = workspace.config
+    function = flood_subvolume if stage in workspace.passes else combine_subvolume
+    each = workspace.passes.get(stage)
+    boxes = [each.own_box(s.box) if each else s.box for s in workspace.plan]
+    with _progress(workspace, sum(box.size for box in boxes), "voxel", stage) as progress:
+        pieces = [
+            Piece(f"{stage} {workspace.plan[i].name}", (config, stage, i), box.size)
+            for i, box in enumerate(boxes)
+        ]
+        return pool.map(function, pieces, progress=progress, show=_rate(progress))
+
+
+def _rate(progress: Progress) -> Callable[[dict[str, float]], dict[str, str]]:
+    """What the display shows of the fields of view seen since it began."""
+
+    def show(figures: dict[str, float]) -> dict[str, str]:
+        fovs = figures.get("fovs", 0)
+        return {"fov_per_s": f"{fovs / max(progress.elapsed_s, 1e-9):.0f}"} if fovs else {}
+
+    return show
+
+
+def _reconcile(
+    workspace: Workspace, stage: str, pool: Pool, *, final: bool
+) -> tuple[Reconciled, dict[str, Any]]:
+    """Gives a stage its global IDs and figures; the final one is written too."""
+    with _progress(workspace, None, "piece", f"{stage}: reconciliation") as progress:
+        done = reconcile_stage(workspace, stage, pool, progress)
+    targets = open_targets(workspace, done) if final else Targets()
+    with _progress(workspace, workspace.inputs.box.size, "voxel", f"{stage}: supervoxels") as progress:
+        metrics = finish_stage(workspace, done, targets, pool, progress)
+    if final:
+        _write_final(workspace, done, pool)
+    return done, metrics
+
+
+def _write_final(workspace: Workspace, done: Reconciled, pool: Pool) -> None:
+    put_supervoxels_in_place(workspace, done, pool)
+    write_table(workspace, done.stage)
+
+    def read(box: Box) -> np.ndarray:
+        return assemble(workspace, done.stage, box, done.digest)
+
+    write_streams(workspace, read, workspace.blocks())
+    if workspace.config.outputs.png:
+        write_picture(workspace, read)
+
+
+def _counts(workspace: Workspace, pieces: Iterable[PieceReport]) -> dict[str, Any]:
+    pieces = list(pieces)
+    sums = {
+        name: round(sum(piece.counts.get(name, 0) for piece in pieces), 3)
+        for name in _COUNTED
+        if any(name in piece.counts for piece in pieces)
+    }
+    local = sum(piece.counts.get("objects", 0) for piece in pieces)
+    return {
+        **sums,
+        "objects": int(local),
+        "subvolumes": len(pieces),
+        "voxels": workspace.inputs.box.size,
+    }
+
+
+def _progress(workspace: Workspace, total: int | None, unit: str, description: str) -> Progress:
+    return Progress(
+        total, unit, description=description, enabled=None if workspace.config.run.progress else False
     )
-    mean, stddev = config.network.image_mean, config.network.image_stddev
-    return PassSettings(
-        options=flood,
-        image_mean=info.image_mean if mean is None else mean,
-        image_stddev=info.image_stddev if stddev is None else stddev,
-        reversed_seeds=named.seed_order == "reversed",
-        seed_policy=named.seed_policy,
-        seed_voxel_size_nm=image.voxel_size_nm,
-        mirror_margin=config.inference.edge_context == "mirror",
-        compute_dtype=config.inference.compute_dtype,
-    )
-
-
-def _run(config: ConfigView, each: _Pass, inputs: Inputs, network: NetworkFile) -> PassReport:
-    result = each.found
-    if result is None:
-        shown = None if config.run.progress else False
-        with Progress(
-            int(np.prod(inputs.box.shape)), "voxel", description=each.name, enabled=shown
-        ) as progress:
-            result = segment_subvolume(
-                inputs.image,
-                inputs.box,
-                network,
-                each.settings,
-                progress,
-                batch_size=config.inference.batch_size,
-                checkpoint=subvolume_path(each.directory, inputs.box.start).with_suffix(".unfinished"),
-                checkpoint_seconds=_CHECKPOINT_SECONDS,
-            )
-        save_result(each.directory, result)
-    metrics = None
-    if inputs.labels is not None:
-        metrics = overlap_metrics(result.segmentation, inputs.labels.read(inputs.box))
-    return PassReport(each.name, result, metrics, each.found is not None)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

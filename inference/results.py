@@ -8,13 +8,11 @@ corner of the subvolume, array `segmentation` (z, y, x); object probabilities be
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from configs.errors import ReconstructionError
 from jobs.pieces import load_npz, save_npz
 from volumes import Box
 
@@ -24,13 +22,14 @@ class SubvolumeResult:
     """Objects of one subvolume.
 
     Attributes:
-      box: the subvolume, in voxels of the whole volume.
+      box: the subvolume, in voxels of the whole image at the resolution of its pass.
       segmentation: int32 (z, y, x), 0 = no object; IDs in order of creation.
       probability: uint8 (z, y, x), 0 = unsegmented, else the quantised probability of belonging to the
         object, 1 + the 254ths reached.
       object_ids: int64 (n,), ascending.
-      seeds_zyx: int64 (n, 3), the seed of each object, voxels from the corner of the box.
-      fovs: int64 (n,), fields of view each object took.
+      seeds_zyx: int64 (n, 3), the seed of each object, voxels from the corner of the box; (-1, -1, -1) for
+        objects that were there before.
+      fovs: int64 (n,), fields of view each object took; 0 for objects that were there before.
       counts: how many seeds were tried and why they gave no object, fields of view in all, seconds.
       settings: the resolved settings that made it, plain JSON values.
     """
@@ -51,12 +50,20 @@ def subvolume_path(directory: str | Path, start_zyx: tuple[int, int, int]) -> Pa
     return Path(directory) / str(x) / str(y) / f"seg-{x}_{y}_{z}.npz"
 
 
-def save_result(directory: str | Path, result: SubvolumeResult) -> Path:
+def save_result(
+    directory: str | Path, result: SubvolumeResult, corner_zyx: tuple[int, int, int] | None = None
+) -> Path:
     """Writes the segmentation and the probabilities; returns the path of the segmentation.
 
     The segmentation appears last: where it is, everything is.
+
+    Args:
+      directory: of all subvolumes.
+      result: of one.
+      corner_zyx: names the files; the corner of the result's box unless given. Passes at a coarser resolution
+        give that of the subvolume in voxels of the raw volume, so that all passes use one name.
     """
-    path = subvolume_path(directory, result.box.start)
+    path = subvolume_path(directory, result.box.start if corner_zyx is None else corner_zyx)
     save_npz(path.with_suffix(".prob"), {"qprob": result.probability})
     save_npz(
         path,
@@ -94,28 +101,3 @@ def load_result(directory: str | Path, start_zyx: tuple[int, int, int]) -> Subvo
         counts=json.loads(str(arrays["counts"])),
         settings=json.loads(str(arrays["settings"])),
     )
-
-
-def require_same_settings(found: SubvolumeResult, settings: dict[str, object], path: Path) -> None:
-    """Refuses to take a result that other settings made for this run's own.
-
-    Raises:
-      ReconstructionError: names the first setting that differs, both values and the mend.
-    """
-    mine, theirs = _flat(json.loads(json.dumps(settings))), _flat(found.settings)
-    for name in sorted(set(mine) | set(theirs)):
-        if mine.get(name) != theirs.get(name):
-            raise ReconstructionError(
-                f"{path} was made with {name} = {json.dumps(theirs.get(name))}, this run has "
-                f"{json.dumps(mine.get(name))}; write to another output directory or delete the old result"
-            )
-
-
-def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """Nested settings by dotted names."""
-    flat: dict[str, object] = {}
-    for name, value in settings.items():
-        flat.update(
-            _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-        )
-    return flat

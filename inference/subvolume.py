@@ -1,35 +1,36 @@
 """Segments one subvolume with one network in one pass: image in, objects out.
 
 This is where the parts meet: the image is read with its context and normalised (`inference.context`),
-seeds are found in it (`ffn.seeds`), and objects flooded one after the other (`ffn.canvas`) while the
-network answers (`inference.executor`). Coordinates are zyx voxels of the whole volume.
+seeds are found in it (`ffn.seed_policies`), and objects flooded one after the other (`ffn.canvas`) while the
+network answers (`inference.executor`). Coordinates are zyx voxels of the image.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import time
-from dataclasses import asdict, dataclass, replace
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from configs.errors import ConfigError
 from ffn.backend import make_predictor, resolve_compute_dtype
 from ffn.canvas import Canvas, segment_all
 from ffn.flood import FloodOptions
-from ffn.seeds import peak_seeds
+from ffn.seed_policies import SeedContext, check_seed_policy, make_seeds
 from ffn.weights import NetworkFile, instantiate
-from inference.context import normalise, read_with_margin
-from inference.executor import run_floods
-from inference.results import SubvolumeResult
-from jobs.pieces import load_npz, save_npz
-from jobs.progress import Progress
+from inference.checkpoints import Keeper, Report, Watch, watched
+from inference.context import Margin, face_margins, grown, normalise, read_with_margin, require_room_for
+from inference.executor import FloodTask, run_floods
+from inference.identity import array_digest, network_digest
+from inference.results import SubvolumeResult, load_result, subvolume_path
 from volumes import Box, Volume, VolumeError
+from volumes.box import Zyx
 
-SEED_POLICIES = ("PolicyPeaks",)
-_LOOK_EVERY_S = 1.0
+# Seeds take more memory than the flood; the subvolumes of a process find theirs one after the other.
+_SEEDING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,13 @@ class PassSettings:
       image_mean, image_stddev: the network sees (image − mean) / stddev.
       reversed_seeds: try the seeds last one first.
       seed_policy: name as google/ffn gives it.
+      seed_policy_args: its arguments, JSON.
       seed_voxel_size_nm: (z, y, x) in which seeds measure distances; (1, 1, 1) = voxels.
-      mirror_margin: give the faces of the box half a field of view of context.
+      mirror_margin: give the faces of the region half a field of view of context.
       compute_dtype: float32, bfloat16 or auto.
+
+    Raises:
+      ConfigError: an unknown seed policy, or arguments that it does not take.
     """
 
     options: FloodOptions
@@ -51,20 +56,13 @@ class PassSettings:
     image_stddev: float
     reversed_seeds: bool = False
     seed_policy: str = "PolicyPeaks"
+    seed_policy_args: str = "{}"
     seed_voxel_size_nm: tuple[float, float, float] = (1.0, 1.0, 1.0)
     mirror_margin: bool = False
     compute_dtype: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.seed_policy.rsplit(".", 1)[-1] not in SEED_POLICIES:
-            raise ConfigError(
-                f"unknown seed policy {self.seed_policy!r}; known are {', '.join(SEED_POLICIES)}"
-            )
-
-    @property
-    def margin_zyx(self) -> tuple[int, int, int]:
-        """Voxels of context added on either side of the box."""
-        return self.options.radius_zyx if self.mirror_margin else (0, 0, 0)
+        check_seed_policy(self.seed_policy, self.seed_policy_args)
 
     def resolved(self) -> PassSettings:
         """The same with the compute type this machine makes of 'auto'."""
@@ -75,50 +73,147 @@ class PassSettings:
         return asdict(self)
 
 
-def network_digest(network: NetworkFile) -> str:
-    """A short name of a network's weights: equal weights, equal name."""
-    digest = hashlib.blake2b(digest_size=8)
-    for name in sorted(network.weights):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(network.weights[name], np.float32).tobytes())
-    return digest.hexdigest()
+@dataclass(frozen=True)
+class Obstacles:
+    """What a flood finds besides the image; arrays (z, y, x) of the box with its margin, None = nothing.
 
-
-def describe(image: Volume, box: Box, network: NetworkFile, settings: PassSettings) -> dict[str, object]:
-    """Everything a result of `segment_subvolume` follows from, as plain values (settings resolved).
-
-    The voxels themselves count, not only where they lie: an image that was replaced is another image.
+    Attributes:
+      segmentation: objects that are there already, integers up to 2^31 - 1.
+      movement: bool, True = no field of view is centred here.
+      seeds: bool, True = no seed lies here.
     """
-    voxels = hashlib.blake2b(image.read(box).tobytes(), digest_size=8).hexdigest()
+
+    segmentation: np.ndarray | None = None
+    movement: np.ndarray | None = None
+    seeds: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where the obstacles of a box come from.
+
+    Attributes:
+      obstacles: gives those of a box (margin included, which may leave the image).
+      made_from: what they follow from, plain JSON values.
+    """
+
+    obstacles: Callable[[Box], Obstacles] = lambda _: Obstacles()
+    made_from: Mapping[str, object] = field(default_factory=dict)
+
+
+class Runner(Protocol):
+    """Whatever runs a flood through the network to its end; `inference.service.FloodService.run` is one."""
+
+    def __call__(self, task: FloodTask[Canvas], /) -> Canvas: ...
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One subvolume about to be segmented.
+
+    Attributes:
+      image: the whole image.
+      box: what to segment, inside the image's bounds.
+      region: what the box was cut from.
+      network: weights and architecture.
+      settings: of the pass, resolved.
+      surroundings: masks and earlier objects.
+      corner_zyx: names its files; the corner of the box unless given.
+    """
+
+    image: Volume
+    box: Box
+    region: Box
+    network: NetworkFile
+    settings: PassSettings
+    surroundings: Surroundings = Surroundings()
+    corner_zyx: Zyx | None = None
+
+    @property
+    def margin(self) -> Margin:
+        """Context on either side of the box."""
+        radius = self.settings.options.radius_zyx
+        return face_margins(self.box, self.region, radius, mirror=self.settings.mirror_margin)
+
+    @property
+    def inner(self) -> tuple[slice, slice, slice]:
+        """The box in arrays that have the margin."""
+        z, y, x = (
+            slice(before, before + n) for (before, _), n in zip(self.margin, self.box.shape, strict=True)
+        )
+        return z, y, x
+
+
+Loaded: TypeAlias = tuple[np.ndarray, dict[str, object]]
+
+
+def describe_pass(image: Volume, network: NetworkFile, settings: PassSettings) -> dict[str, object]:
+    """What all subvolumes of a pass follow from, as plain values (settings resolved)."""
     return {
         "image": image.spec,
-        "image_digest": voxels,
-        "box_zyx": [list(box.start), list(box.stop)],
         "network": network_digest(network),
         "architecture": network.info.architecture.to_dict(),
         **settings.to_dict(),
+        **_files_of(json.loads(settings.seed_policy_args or "{}")),
     }
 
 
-def require_segmentable(image: Volume, box: Box, network: NetworkFile, settings: PassSettings) -> None:
-    """Checks a subvolume before any work is spent on it.
+def _files_of(arguments: object) -> dict[str, object]:
+    """Names of the contents of the files that a seed policy's arguments name, at any depth."""
+    if isinstance(arguments, dict):
+        found = {
+            k: array_digest(np.fromfile(v, np.uint8)) for k, v in arguments.items() if k == "points_path"
+        }
+        return {**found, **{k: v for inner in arguments.values() for k, v in _files_of(inner).items()}}
+    if isinstance(arguments, list):
+        return {k: v for inner in arguments for k, v in _files_of(inner).items()}
+    return {}
+
+
+def load_subject(subject: Subject) -> Loaded:
+    """The image of a subvolume, and everything its result follows from.
+
+    The voxels themselves count, not only where they lie: an image that was replaced is another image.
+
+    Returns:
+      The image with margin as networks see it, float32 (z, y, x), and plain JSON values.
+
+    Raises:
+      VolumeError: see `require_segmentable`; NaN or infinite voxels.
+    """
+    settings, box = subject.settings, subject.box
+    grey = read_with_margin(subject.image, box, subject.margin)
+    made_from = {
+        **describe_pass(subject.image, subject.network, settings),
+        **subject.surroundings.made_from,
+        "image_digest": array_digest(grey),
+        "box_zyx": [list(box.start), list(box.stop)],
+        "margin_zyx": [list(pair) for pair in subject.margin],
+    }
+    return normalise(grey, settings.image_mean, settings.image_stddev, subject.image.spec), made_from
+
+
+def require_segmentable(subject: Subject) -> None:
+    """Checks a subvolume before any work is spent on it; reads no voxels of images of whole numbers.
 
     Raises:
       VolumeError: the box is empty, leaves the volume, or is smaller than the field of view, the volume is
         too small to be mirrored, or a float image has NaN voxels.
     """
+    image, box, fov = subject.image, subject.box, subject.network.info.architecture.fov_zyx
     if box.is_empty:
         raise VolumeError(f"box {box} is empty; give it a size of at least 1 along every axis")
     if not image.bounds.contains_box(box):
         raise VolumeError(f"box {box} leaves volume '{image.spec}' ({image.bounds}); shrink it to lie inside")
-    fov = network.info.architecture.fov_zyx
     if any(n < f for n, f in zip(box.shape, fov, strict=True)):
         raise VolumeError(
             f"box {box} of shape {box.shape} is smaller than the network's field of view {fov} (z, y, x); "
             "take a larger box or a network with a smaller field of view"
         )
-    if np.issubdtype(image.dtype, np.floating) or settings.mirror_margin:
-        _read_normalised(image, box, settings)
+    require_room_for(subject.margin, box, image)
+    if np.issubdtype(image.dtype, np.floating):
+        settings = subject.settings
+        normalise(image.read(box), settings.image_mean, settings.image_stddev, image.spec)
 
 
 def segment_subvolume(
@@ -126,9 +221,9 @@ def segment_subvolume(
     box: Box,
     network: NetworkFile,
     settings: PassSettings,
-    progress: Progress | None = None,
     *,
-    batch_size: int = 1,
+    surroundings: Surroundings | None = None,
+    report: Report | None = None,
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 60.0,
 ) -> SubvolumeResult:
@@ -139,11 +234,10 @@ def segment_subvolume(
       box: what to segment, inside the image's bounds.
       network: weights and architecture.
       settings: of the pass.
-      progress: counts segmented voxels and shows fields of view per second.
-      batch_size: most fields of view in one call of the network. The flood of one subvolume takes one at a
-        time, and the result does not depend on it.
-      checkpoint: file that an unfinished run is kept in and continued from; removed in the end. None = not.
-      checkpoint_seconds: time between two checkpoints.
+      surroundings: masks and earlier objects.
+      report: see `segment_subject`.
+      checkpoint: see `segment_subject`.
+      checkpoint_seconds: see `segment_subject`.
 
     Returns:
       The objects in the box.
@@ -152,120 +246,123 @@ def segment_subvolume(
       VolumeError: the box is empty, leaves the image or is smaller than the field of view, or the image has
         NaN voxels.
     """
-    require_segmentable(image, box, network, settings)
-    settings = settings.resolved()
-    seen = _read_normalised(image, box, settings)
-    seeds = peak_seeds(seen, settings.options.fov_zyx, voxel_size_nm=settings.seed_voxel_size_nm)
-    canvas = Canvas(seen, settings.options)
-    made_from = describe(image, box, network, settings)
-    inner = tuple(slice(m, m + n) for m, n in zip(settings.margin_zyx, box.shape, strict=True))
-    watch = _Watch(canvas, inner, progress)
-    keeper = _Keeper(checkpoint, checkpoint_seconds, made_from, watch)
+    subject = Subject(image, box, box, network, settings.resolved(), surroundings or Surroundings())
+    require_segmentable(subject)
+
+    def run(task: FloodTask[Canvas]) -> Canvas:
+        predictor = make_predictor(instantiate(network, subject.settings.compute_dtype))
+        (canvas,) = run_floods([task], predictor, subject.settings.options.fov_zyx)
+        return canvas
+
+    return segment_subject(
+        subject,
+        load_subject(subject),
+        run,
+        report=report,
+        checkpoint=checkpoint,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+
+
+def segment_subject(
+    subject: Subject,
+    loaded: Loaded,
+    run: Runner,
+    *,
+    report: Report | None = None,
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = 60.0,
+) -> SubvolumeResult:
+    """Segments a subvolume whose image is there.
+
+    Args:
+      subject: the subvolume.
+      loaded: what `load_subject` gave for it.
+      run: runs the flood.
+      report: called now and then with the voxels filled and the fields of view seen so far.
+      checkpoint: file that an unfinished run is kept in and continued from; removed in the end. None = not.
+      checkpoint_seconds: time between two checkpoints; 0 = none.
+
+    Returns:
+      The objects in the box.
+    """
+    seen, made_from = loaded
+    obstacles = subject.surroundings.obstacles(grown(subject.box, subject.margin))
+    with _SEEDING:
+        seeds = _seeds(subject, seen, obstacles)
+    canvas = Canvas(
+        seen,
+        subject.settings.options,
+        segmentation=obstacles.segmentation,
+        movement_mask=obstacles.movement,
+        seed_mask=obstacles.seeds,
+    )
+    watch = Watch(canvas, subject.inner, report)
+    keeper = Keeper(checkpoint, checkpoint_seconds, made_from, watch)
     keeper.restore()
-    task = segment_all(canvas, seeds[::-1] if settings.reversed_seeds else seeds)
-    predictor = make_predictor(instantiate(network, settings.compute_dtype))
-
-    def on_batch(fovs: int) -> None:
-        watch.count(fovs)
-        keeper.keep()
-
-    list(run_floods([task], predictor, settings.options.fov_zyx, batch_size=batch_size, on_batch=on_batch))
+    run(watched(segment_all(canvas, seeds), watch, keeper))
     watch.look()
-    result = _result(canvas, box, inner, {"seeds": len(seeds), **watch.counts()}, made_from)
+    result = _result(canvas, subject, {"seeds": len(seeds), **watch.counts()}, made_from)
     keeper.discard()
     return result
 
 
-def _read_normalised(image: Volume, box: Box, settings: PassSettings) -> np.ndarray:
-    """The box with its margin as the network sees it, float32 (z, y, x)."""
-    grey = read_with_margin(image, box, settings.margin_zyx)
-    return normalise(grey, settings.image_mean, settings.image_stddev, image.spec)
+def _seeds(subject: Subject, seen: np.ndarray, obstacles: Obstacles) -> np.ndarray:
+    """Seeds (n, 3) in the order in which they are tried, voxels from the corner of the margin."""
+    settings = subject.settings
+    context = SeedContext(
+        image=seen,
+        fov_zyx=settings.options.fov_zyx,
+        voxel_size_nm=settings.seed_voxel_size_nm,
+        segmentation=obstacles.segmentation,
+        mask=_united(obstacles.movement, obstacles.seeds),
+        corner_zyx=grown(subject.box, subject.margin).start,
+        load_origins=lambda directory, corner: _origins_of(directory, corner, subject),
+    )
+    seeds = make_seeds(settings.seed_policy, settings.seed_policy_args, context)
+    return seeds[::-1] if settings.reversed_seeds else seeds
 
 
-class _Watch:
-    """Counts the fields of view of a canvas and shows how far the box in it is."""
-
-    def __init__(self, canvas: Canvas, inner: tuple[slice, ...], progress: Progress | None) -> None:
-        self.canvas, self.fovs, self.seconds_before = canvas, 0, 0.0
-        self._inner, self._progress = inner, progress
-        self._started = self._last = time.monotonic()
-
-    def count(self, fovs: int) -> None:
-        """Notes that a batch of fields of view was seen."""
-        self.fovs += fovs
-        if self._progress is not None and time.monotonic() - self._last > _LOOK_EVERY_S:
-            self.look()
-
-    def counts(self) -> dict[str, float]:
-        """Fields of view and seconds so far, those of earlier starts included."""
-        return {
-            "fovs": self.fovs,
-            "seconds": round(self.seconds_before + time.monotonic() - self._started, 3),
-        }
-
-    def look(self) -> None:
-        """Shows the voxels filled by now."""
-        self._last = time.monotonic()
-        if self._progress is None:
-            return
-        filled = int(np.count_nonzero(self.canvas.segmentation[self._inner] > 0))
-        self._progress.advance(filled - self._progress.done)
-        rate = self.fovs / max(self.counts()["seconds"], 1e-9)
-        self._progress.note(fov_per_s=f"{rate:.0f}", objects=len(self.canvas.origins))
+def _united(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
+    return first | second if first is not None and second is not None else second if first is None else first
 
 
-class _Keeper:
-    """Stores an unfinished canvas every so often, and takes it up again."""
+def _origins_of(directory: str, corner_zyx: Zyx, subject: Subject) -> np.ndarray:
+    """The seeds of the objects of a stored subvolume, in the order of their IDs, from the corner of the margin.
 
-    def __init__(
-        self, path: Path | None, seconds: float, made_from: dict[str, object], watch: _Watch
-    ) -> None:
-        self._path, self._seconds, self._watch = path, seconds, watch
-        self._made_from = json.dumps(made_from, sort_keys=True)
-        self._last = time.monotonic()
-
-    def restore(self) -> None:
-        """Continues what is stored, if the same settings made it; other leftovers are ignored."""
-        if self._path is None or not self._path.exists():
-            return
-        arrays = load_npz(self._path)
-        if str(arrays.pop("made_from")) == self._made_from:
-            self._watch.fovs = int(arrays.pop("fovs"))
-            self._watch.seconds_before = float(arrays.pop("seconds"))
-            self._watch.canvas.restore(arrays)
-
-    def keep(self) -> None:
-        """Stores the canvas when it is time."""
-        if self._path is None or time.monotonic() - self._last < self._seconds:
-            return
-        counts = {name: np.array(value) for name, value in self._watch.counts().items()}
-        snapshot = self._watch.canvas.snapshot()
-        save_npz(self._path, {"made_from": np.array(self._made_from), **counts, **snapshot}, compress=False)
-        self._last = time.monotonic()
-
-    def discard(self) -> None:
-        """Removes what is stored; the result is complete."""
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
+    The corner of the margin stands for this very subvolume.
+    """
+    inner = subject.inner
+    if corner_zyx == grown(subject.box, subject.margin).start:
+        corner_zyx = subject.box.start if subject.corner_zyx is None else subject.corner_zyx
+    found = load_result(directory, corner_zyx)
+    if found is None:
+        raise VolumeError(
+            f"there is no segmentation {subvolume_path(directory, corner_zyx)}, whose origins the seeds are; "
+            "run the pass that writes it first"
+        )
+    return found.seeds_zyx[found.fovs > 0] + [part.start for part in inner]
 
 
 def _result(
-    canvas: Canvas, box: Box, inner: tuple[slice, ...], counts: dict[str, float], settings: dict[str, object]
+    canvas: Canvas, subject: Subject, counts: dict[str, float], settings: dict[str, object]
 ) -> SubvolumeResult:
     """The part of a canvas inside the box; objects that lie wholly in the margin are left out."""
+    inner = subject.inner
     segmentation = np.ascontiguousarray(canvas.segmentation[inner])
     present = np.unique(segmentation)
     ids = present[present > 0].astype(np.int64)
-    origins = [canvas.origins[int(i)] for i in ids]
-    assert canvas.probability is not None
+    origins = [canvas.origins.get(int(i)) for i in ids]
     margin = [part.start for part in inner]
+    none = np.array([-1, -1, -1]) + margin
+    assert canvas.probability is not None
     return SubvolumeResult(
-        box=box,
+        box=subject.box,
         segmentation=segmentation,
         probability=np.ascontiguousarray(canvas.probability[inner]),
         object_ids=ids,
-        seeds_zyx=np.array([o.seed for o in origins], np.int64).reshape(-1, 3) - margin,
-        fovs=np.array([o.steps for o in origins], np.int64),
+        seeds_zyx=np.array([o.seed if o else none for o in origins], np.int64).reshape(-1, 3) - margin,
+        fovs=np.array([o.steps if o else 0 for o in origins], np.int64),
         counts={**counts, "objects": len(ids)},
         settings=settings,
     )

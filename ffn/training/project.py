@@ -87,8 +87,8 @@ def _initial_network(training: ConfigView, architecture: Architecture) -> Networ
         theirs, mine = getattr(found, name), getattr(architecture, name)
         if theirs != mine:
             raise WeightsError(
-                f"training.initial_weights {training.initial_weights} has {name} {theirs}, training.architecture "
-                f"has {mine}; make them alike or leave initial_weights out"
+                f"training.initial_weights {training.initial_weights} has {name} {theirs}, "
+                f"training.architecture has {mine}; make them alike or leave initial_weights out"
             )
     return network
 
@@ -168,9 +168,7 @@ def _at_voxel_size(found: Annotated, wanted: Size | None, name: str) -> Annotate
     if wanted is None or tuple(wanted) == tuple(found.voxel_size_nm):
         return found
     factors = whole_factors(found.voxel_size_nm, wanted, f"training data {name}")
-    return Annotated(
-        downsample_image(found.raw, factors), downsample_labels(found.labels, factors), tuple(wanted)
-    )
+    return Annotated(downsample_image(found.raw, factors), downsample_labels(found.labels, factors), wanted)
 
 
 def _for_voxel_size(

@@ -1,0 +1,65 @@
+"""How many fields of view one call of the network takes: measured, not guessed.
+
+Larger batches keep an accelerator busy; a processor is as fast with one. The smallest batch within a few
+percent of the best rate is taken, since it also needs the fewest subvolumes in flight.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from ffn.backend import Predictor, make_predictor
+from ffn.weights import NetworkFile, instantiate
+
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
+_SECONDS = 0.4
+_GAIN = 1.05
+
+
+def measured_batch_size(network: NetworkFile, compute_dtype: str, most: int) -> tuple[int, str]:
+    """Measures the network at growing batch sizes, for a few seconds at most.
+
+    Args:
+      network: what will run.
+      compute_dtype: float32 or bfloat16.
+      most: subvolumes there are; a batch takes no more than one field of view of each.
+
+    Returns:
+      The batch size, and a line that says what was measured (empty when there was nothing to choose).
+    """
+    sizes = [size for size in BATCH_SIZES if size <= most]
+    if len(sizes) == 1:
+        return 1, ""
+    predictor = make_predictor(instantiate(network, compute_dtype))
+    rates: dict[int, float] = {}
+    for size in sizes:
+        rates[size] = _rate(predictor, network.info.architecture.fov_zyx, size)
+        if rates[size] * _GAIN < max(rates.values()):
+            break
+    chosen = smallest_good(rates)
+    shown = ", ".join(f"{size}: {rate:.0f}" for size, rate in rates.items())
+    return chosen, f"batch size {chosen} (fields of view per second by batch size: {shown})"
+
+
+def smallest_good(rates: dict[int, float]) -> int:
+    """The smallest batch size that is within five percent of the best rate.
+
+    Args:
+      rates: fields of view per second, by batch size.
+    """
+    best = max(rates.values())
+    return min(size for size, rate in rates.items() if rate * _GAIN >= best)
+
+
+def _rate(predictor: Predictor, fov_zyx: tuple[int, int, int], size: int) -> float:
+    """Fields of view per second at one batch size, the first call, which compiles, not counted."""
+    image = np.random.default_rng(0).standard_normal((size, *fov_zyx)).astype(np.float32)
+    logits = np.zeros_like(image)
+    predictor.predict(image, logits)
+    calls, started = 0, time.monotonic()
+    while time.monotonic() - started < _SECONDS:
+        predictor.predict(image, logits)
+        calls += 1
+    return calls * size / (time.monotonic() - started)

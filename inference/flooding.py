@@ -1,0 +1,106 @@
+"""The piece of work of a pass: one subvolume flooded, or found finished.
+
+Runs in a worker. The workspace and the network are opened once per worker; the subvolumes that its threads
+flood share the network's batches (`inference.service`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from configs import ConfigView
+from ffn.backend import make_predictor
+from ffn.weights import instantiate
+from inference.identity import network_digest, require_same_settings
+from inference.passes import ResolvedPass
+from inference.results import SubvolumeResult, load_result, save_result, subvolume_path
+from inference.service import FloodService
+from inference.subvolume import Subject, load_subject, segment_subject
+from inference.surroundings import surroundings_of
+from inference.workspace import Workspace, open_workspace
+from jobs.in_worker import current_reporter, per_worker
+from jobs.pieces import CorruptPieceError
+
+UNFINISHED = ".unfinished"
+
+
+class PieceReport(NamedTuple):
+    """What became of a piece.
+
+    Attributes:
+      counts: seeds, fields of view, objects, seconds, of a flooded subvolume.
+      reused: it was there already.
+      note: a line worth telling, such as a damaged file that was made anew; empty = none.
+    """
+
+    counts: dict[str, float]
+    reused: bool
+    note: str = ""
+
+
+def workspace_of(config: ConfigView) -> Workspace:
+    """The workspace of a config, opened once per worker."""
+    return per_worker(("workspace", config), lambda: open_workspace(config))
+
+
+def flood_subvolume(config: ConfigView, name: str, position: int) -> PieceReport:
+    """Floods one subvolume in one pass, unless its result is there.
+
+    Args:
+      config: of the project.
+      name: of the pass.
+      position: of the subvolume in the plan.
+
+    Raises:
+      ReconstructionError: a result of other settings in its place; an image or mask that cannot be read.
+    """
+    workspace = workspace_of(config)
+    each, subvolume = workspace.passes[name], workspace.plan[position]
+    subject = Subject(
+        each.image,
+        each.own_box(subvolume.box),
+        each.own_box(workspace.inputs.box),
+        each.network,
+        each.settings,
+        surroundings_of(workspace, each, subvolume),
+        subvolume.box.start,
+    )
+    loaded = load_subject(subject)
+    directory, corner = workspace.stage_directory(name), subvolume.box.start
+    path = subvolume_path(directory, corner)
+    found, note = load_or_note(directory, corner)
+    if found is not None:
+        require_same_settings(found.settings, loaded[1], path)
+        return PieceReport(found.counts, reused=True)
+    reporter = current_reporter()
+    result = segment_subject(
+        subject,
+        loaded,
+        service_of(config, each).run,
+        report=lambda voxels, fovs: reporter(voxels, fovs=fovs),
+        checkpoint=path.with_suffix(UNFINISHED),
+        checkpoint_seconds=config.inference.checkpoint_interval_seconds,
+    )
+    save_result(directory, result, corner)
+    return PieceReport(result.counts, reused=False, note=note)
+
+
+def load_or_note(directory: Path, corner: tuple[int, int, int]) -> tuple[SubvolumeResult | None, str]:
+    """A stored result; or None and, where a damaged file was found, a line that names it."""
+    try:
+        return load_result(directory, corner), ""
+    except CorruptPieceError as error:
+        return None, f"{str(error).split(';')[0]}; it is made anew"
+
+
+def service_of(config: ConfigView, each: ResolvedPass) -> FloodService:
+    """The service that runs a pass's network in this worker, started when first needed."""
+    batch_size = config.inference.batch_size or 1
+    key = ("service", network_digest(each.network), each.settings.compute_dtype, batch_size)
+
+    def start() -> FloodService:
+        predictor = make_predictor(instantiate(each.network, each.settings.compute_dtype))
+        return FloodService(predictor, each.network.info.architecture.fov_zyx, batch_size=batch_size)
+
+    return per_worker(key, start, usable=lambda service: service.is_alive, close=FloodService.close)

@@ -1,0 +1,100 @@
+"""What a result follows from, so that results of different settings are never mixed.
+
+Whatever determines the voxels of a result is written beside it as plain JSON values. Before a result that
+lies there already is taken for a run's own, both descriptions are compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from configs.errors import ReconstructionError
+from ffn.weights import NetworkFile
+from jobs.pieces import atomic_path
+
+
+def network_digest(network: NetworkFile) -> str:
+    """A short name of a network's weights: equal weights, equal name."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name in sorted(network.weights):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(network.weights[name], np.float32).tobytes())
+    return digest.hexdigest()
+
+
+def array_digest(array: np.ndarray) -> str:
+    """A short name of an array's values: equal values, shape and dtype, equal name."""
+    array = np.ascontiguousarray(array)
+    digest = hashlib.blake2b(f"{array.dtype.str}{array.shape}".encode(), digest_size=8)
+    digest.update(memoryview(array.reshape(-1).view(np.uint8)))
+    return digest.hexdigest()
+
+
+def settings_digest(settings: Mapping[str, object]) -> str:
+    """A short name of a description: equal descriptions, equal name."""
+    text = json.dumps(settings, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def require_same_settings(theirs: Mapping[str, object], mine: Mapping[str, object], path: Path) -> None:
+    """Refuses to take a result that other settings made for this run's own.
+
+    Args:
+      theirs: description stored with the result.
+      mine: description of this run.
+      path: of the result.
+
+    Raises:
+      ReconstructionError: names the first setting that differs, both values and the mend.
+    """
+    wanted, found = _flat(json.loads(json.dumps(mine))), _flat(theirs)
+    for name in sorted(set(wanted) | set(found)):
+        if wanted.get(name) != found.get(name):
+            raise ReconstructionError(
+                f"{path} was made with {name} = {json.dumps(found.get(name))}, this run has "
+                f"{json.dumps(wanted.get(name))}; write to another output directory or delete the old result"
+            )
+
+
+def claim_directory(directory: Path, settings: Mapping[str, object]) -> None:
+    """Writes the description of a directory's results to its `settings.json`, once it is known to fit.
+
+    Raises:
+      ReconstructionError: see `check_directory`.
+    """
+    check_directory(directory, settings)
+    path = directory / "settings.json"
+    if not path.exists():
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+
+
+def check_directory(directory: Path, settings: Mapping[str, object]) -> None:
+    """Refuses a directory whose `settings.json` describes other results; one without is free.
+
+    Raises:
+      ReconstructionError: see `require_same_settings`; or the file is damaged.
+    """
+    path = directory / "settings.json"
+    if not path.exists():
+        return
+    try:
+        theirs = json.loads(path.read_text())
+    except ValueError as error:
+        raise ReconstructionError(f"{path} is damaged ({error}); delete {directory} and run again") from error
+    require_same_settings(theirs, settings, path)
+
+
+def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Nested settings by dotted names."""
+    flat: dict[str, object] = {}
+    for name, value in settings.items():
+        flat.update(
+            _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+        )
+    return flat

@@ -1,0 +1,136 @@
+"""Runs the reconciliation of one stage over all its subvolumes: measure, compare, number, finish.
+
+The client holds objects and pairs of objects, never voxels; see `inference.label_stages` for the pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from evaluation import ContingencyTable, table_metrics
+from inference.identity import array_digest, claim_directory, settings_digest
+from inference.label_stages import (
+    Targets,
+    block_path,
+    compare_neighbours,
+    contingency_of,
+    finish_block,
+    ids_path,
+    measure_subvolume,
+    objects_path,
+    pairs_path,
+    reconciliation_directory,
+)
+from inference.reconciliation import GlobalIds, drop_small, global_ids
+from inference.workspace import Workspace
+from jobs.pieces import load_npz, save_npz
+from jobs.plan import neighbours
+from jobs.progress import Progress
+from jobs.workers import Piece, Pool
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """A stage with IDs of the volume.
+
+    Attributes:
+      stage: its name.
+      digest: names the IDs; equal results, equal name.
+      objects: how many supervoxels there are.
+    """
+
+    stage: str
+    digest: str
+    objects: int
+
+
+def describe_reconciliation(workspace: Workspace, stage: str) -> dict[str, object]:
+    """What the supervoxels of a stage follow from."""
+    section = workspace.config.reconciliation
+    return {
+        "stage": settings_digest(workspace.describe_stage(stage)),
+        "min_share": section.min_share,
+        "min_overlap_voxels": section.min_overlap_voxels,
+        "reconciliation_min_size": section.min_size,
+    }
+
+
+def reconcile_stage(workspace: Workspace, stage: str, pool: Pool, progress: Progress) -> Reconciled:
+    """Gives the objects of all subvolumes their IDs in the volume.
+
+    Args:
+      workspace: the project.
+      stage: a pass or consensus, finished everywhere.
+      pool: the workers.
+      progress: counts subvolumes measured and pairs compared.
+
+    Raises:
+      ReconstructionError: results of other settings are there.
+    """
+    config, plan = workspace.config, workspace.plan
+    claim_directory(reconciliation_directory(workspace, stage), describe_reconciliation(workspace, stage))
+    pairs = neighbours(plan)
+    measures = [Piece(f"objects of {stage} in {s.name}", (config, stage, i)) for i, s in enumerate(plan)]
+    compares = [Piece(f"overlap {i}-{j} of {stage}", (config, stage, i, j)) for i, j in pairs]
+    pool.map(measure_subvolume, measures, progress=progress)
+    pool.map(compare_neighbours, compares, progress=progress)
+    measured = [load_npz(objects_path(workspace, stage, i)) for i in range(len(plan))]
+    edges = ((i, j, load_npz(pairs_path(workspace, stage, i, j))["pairs"]) for i, j in pairs)
+    ids = global_ids([each["ids"] for each in measured], edges)
+    voxels = np.concatenate([each["core_voxels"] for each in measured])
+    ids = drop_small(ids, voxels, config.reconciliation.min_size)
+    _save(workspace, stage, ids)
+    kept = np.unique(ids.global_ids[voxels > 0])
+    digest = array_digest(np.stack([ids.local_ids, ids.global_ids]))
+    stage_digest = settings_digest({str(i): str(each["made_from"]) for i, each in enumerate(measured)})
+    return Reconciled(stage, f"{digest}-{stage_digest}", int(np.count_nonzero(kept)))
+
+
+def finish_stage(
+    workspace: Workspace, done: Reconciled, targets: Targets, pool: Pool, progress: Progress
+) -> dict[str, Any]:
+    """Writes the supervoxels of a stage, lists them, and compares them with the ground truth.
+
+    Args:
+      workspace: the project.
+      done: what `reconcile_stage` gave.
+      targets: what is written.
+      pool: the workers.
+      progress: counts voxels.
+
+    Returns:
+      The figures against the ground truth; empty without one.
+    """
+    blocks = workspace.blocks()
+    pieces = [
+        Piece(
+            f"block {block} of {done.stage}",
+            (workspace.config, done.stage, block, done.digest, targets),
+            block.size,
+        )
+        for block in blocks
+    ]
+    pool.map(finish_block, pieces, progress=progress)
+    if workspace.inputs.labels is None:
+        return {}
+    table = ContingencyTable(np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.int64))
+    for arrays in block_arrays(workspace, done.stage):
+        table = table.merge(contingency_of(arrays))
+    return dict(table_metrics(table))
+
+
+def block_arrays(workspace: Workspace, stage: str) -> Iterator[dict[str, np.ndarray]]:
+    """What the finished blocks of a stage hold, one after the other."""
+    for block in workspace.blocks():
+        yield load_npz(block_path(workspace, stage, block))
+
+
+def _save(workspace: Workspace, stage: str, ids: GlobalIds) -> None:
+    for position in range(len(workspace.plan)):
+        local, of_volume = ids.lookup(position)
+        path = ids_path(workspace, stage, position)
+        save_npz(path, {"local_ids": local, "global_ids": of_volume})

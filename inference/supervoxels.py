@@ -1,0 +1,128 @@
+"""The supervoxels of a project as files: Precomputed with a pyramid, and the table of all of them.
+
+Blocks of the finest scale are written by the workers that finish them (`inference.label_stages`), coarser
+scales after that, scale by scale. Folders are filled under an unfinished name; a run that was interrupted
+goes on filling them.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+
+from inference.label_stages import Targets, reconciliation_directory
+from inference.outputs import put_in_place, unfinished
+from inference.reconcile import Reconciled, block_arrays
+from inference.supervoxel_table import SupervoxelTable, merge_tables, save_table, write_table_csv
+from inference.workspace import Workspace
+from jobs.pieces import atomic_path
+from jobs.workers import Piece, Pool
+from volumes import Box, open_volume
+from volumes.precomputed import DTYPES
+from volumes.pyramid import create_pyramid, fill_scale, next_factors, scale_blocks
+
+_CHUNKS = 4
+_TABLES_AT_ONCE = 64
+_NAMES = ("supervoxels", "image")
+
+
+def open_targets(workspace: Workspace, done: Reconciled) -> Targets:
+    """The volumes to be filled: those in place if they hold these supervoxels, those of an interrupted run,
+    or new ones, for which blocks that were finished before are forgotten.
+    """
+    if not workspace.config.outputs.precomputed:
+        return Targets()
+    dtypes = {"supervoxels": np.dtype(np.uint64), "image": workspace.inputs.image.dtype}
+    folders = {n: workspace.output / n for n in _NAMES if dtypes[n].name in DTYPES}
+    if not _is_written(workspace, done) or not all((f / "info").exists() for f in folders.values()):
+        _written_path(workspace, done).unlink(missing_ok=True)
+        folders = {name: unfinished(folder) for name, folder in folders.items()}
+        if not all((folder / "info").exists() for folder in folders.values()):
+            shutil.rmtree(reconciliation_directory(workspace, done.stage) / "blocks", ignore_errors=True)
+            for name, folder in folders.items():
+                _create(workspace, name, folder, dtypes[name])
+    specs = {name: f"precomputed://file://{folder.resolve()}" for name, folder in folders.items()}
+    return Targets(specs.get("supervoxels"), specs.get("image"))
+
+
+def put_supervoxels_in_place(workspace: Workspace, done: Reconciled, pool: Pool) -> None:
+    """Fills the coarser scales of what was written; then the folders take their places."""
+    for name in _NAMES:
+        folder = unfinished(workspace.output / name)
+        if (folder / "info").exists():
+            _fill_scales(folder, name, pool)
+            put_in_place(workspace.output / name)
+    with atomic_path(_written_path(workspace, done)) as temporary:
+        temporary.write_text(_written(workspace, done))
+
+
+def write_table(workspace: Workspace, stage: str) -> None:
+    """`supervoxels.npz` and `supervoxels.csv`, merged from the tables of the blocks."""
+    merged, waiting = merge_tables([]), []
+    for arrays in block_arrays(workspace, stage):
+        waiting.append(SupervoxelTable(**{c.name: arrays[c.name] for c in fields(SupervoxelTable)}))
+        if len(waiting) == _TABLES_AT_ONCE:
+            merged, waiting = merge_tables([merged, *waiting]), []
+    merged = merge_tables([merged, *waiting])
+    save_table(workspace.output / "supervoxels.npz", merged)
+    write_table_csv(workspace.output / "supervoxels.csv", merged, workspace.inputs.image.voxel_size_nm)
+
+
+def fill_block(spec: str, scale: int, box: Box, labels: bool) -> None:
+    """One block of a coarser scale, from the next finer one; a piece of work.
+
+    Args:
+      spec: of the Precomputed volume.
+      scale: index of the scale to fill, from 1.
+      box: what to fill, in voxels of that scale.
+      labels: whether voxels are object IDs.
+    """
+    with (
+        open_volume(f"{spec}#{scale - 1}", mode="r+") as fine,
+        open_volume(f"{spec}#{scale}", mode="r+") as coarse,
+    ):
+        fill_scale(fine, coarse, next_factors(fine.voxel_size_nm), box, labels=labels)
+
+
+def _create(workspace: Workspace, name: str, folder: Path, dtype: np.dtype) -> None:
+    for volume in create_pyramid(
+        f"precomputed://file://{folder.resolve()}",
+        bounds=workspace.inputs.box,
+        dtype=dtype,
+        voxel_size_nm=workspace.inputs.image.voxel_size_nm,
+        scales=workspace.config.outputs.scales,
+        overwrite=True,
+        labels=name == "supervoxels",
+    ):
+        volume.close()
+
+
+def _fill_scales(folder: Path, name: str, pool: Pool) -> None:
+    spec = f"precomputed://file://{folder.resolve()}"
+    scales = len(json.loads((folder / "info").read_text())["scales"])
+    for scale in range(1, scales):
+        with open_volume(f"{spec}#{scale}", mode="r+") as volume:
+            blocks = scale_blocks(volume, _CHUNKS)
+        pieces = [
+            Piece(f"{name} scale {scale}, {block}", (spec, scale, block, name == "supervoxels"))
+            for block in blocks
+        ]
+        pool.map(fill_block, pieces)
+
+
+def _written_path(workspace: Workspace, done: Reconciled) -> Path:
+    return reconciliation_directory(workspace, done.stage) / "written.json"
+
+
+def _written(workspace: Workspace, done: Reconciled) -> str:
+    """Names what the folders in place hold."""
+    return json.dumps({"ids": done.digest, "outputs": workspace.config.outputs.to_text()})
+
+
+def _is_written(workspace: Workspace, done: Reconciled) -> bool:
+    path = _written_path(workspace, done)
+    return path.exists() and path.read_text() == _written(workspace, done)

@@ -1,0 +1,145 @@
+"""What a pass finds in a subvolume besides the image: masks, and the objects of the pass it fills.
+
+Masks are defined on the raw volume; a coarse pass takes a voxel as kept out when any raw voxel in it is.
+Beyond the volume's end, in a mirrored margin, they are mirrored like the image. Objects to be filled around
+are known in the subvolume itself, not in its margin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from configs import ConfigView
+from inference.identity import settings_digest
+from inference.masks import build_mask, downsample_mask
+from inference.passes import ResolvedPass
+from inference.results import load_result
+from inference.shift_masks import shift_mask
+from inference.subvolume import Obstacles, Surroundings
+from inference.workspace import Workspace
+from jobs.pieces import PieceError
+from jobs.plan import Subvolume
+from volumes import Box, Volume, downsample_labels
+from volumes.box import Zyx
+from volumes.derived import upsample_labels
+
+
+def surroundings_of(workspace: Workspace, each: ResolvedPass, subvolume: Subvolume) -> Surroundings:
+    """Masks and earlier objects of one subvolume in one pass.
+
+    Raises:
+      PieceError: the pass to fill from has no result there.
+    """
+    masks = workspace.config.masks
+    described: dict[str, object] = {}
+    objects = None
+    if each.fill_from is not None:
+        objects, source = _objects_to_fill(workspace, each, subvolume)
+        described = {"fill_from": source, "fill_min_size": each.fill_min_size}
+    described["masks"] = masks.to_text()
+    inner = each.own_box(subvolume.box)
+
+    def obstacles(box: Box) -> Obstacles:
+        return Obstacles(
+            None if objects is None else _placed(objects, inner, box),
+            _movement_mask(workspace, each, box),
+            _mask(masks.seeds, workspace.inputs.image, each, box),
+        )
+
+    return Surroundings(obstacles, described)
+
+
+def objects_at(
+    workspace: Workspace, stage: str, subvolume: Subvolume, factors: Zyx
+) -> tuple[np.ndarray, dict[str, object]]:
+    """The objects of a finished pass or consensus in one subvolume, at another resolution.
+
+    Args:
+      workspace: the project.
+      stage: name of the pass or consensus.
+      subvolume: where.
+      factors: raw voxels (z, y, x) of a voxel of the grid wanted; a multiple or a divisor of the stage's.
+
+    Returns:
+      Labels (z, y, x) of the box of that grid that covers the subvolume, and what they were made from.
+
+    Raises:
+      PieceError: there is no result yet, or a damaged one.
+    """
+    directory = workspace.stage_directory(stage)
+    found = load_result(directory, subvolume.box.start)
+    if found is None:
+        raise PieceError(f"{directory} has no result for subvolume {subvolume.name}; run the stage first")
+    own = workspace.passes[stage].factors if stage in workspace.passes else (1, 1, 1)
+    wanted = Box(
+        tuple(n // f for n, f in zip(subvolume.box.start, factors, strict=True)),  # type: ignore[arg-type]
+        tuple(-(-n // f) for n, f in zip(subvolume.box.stop, factors, strict=True)),  # type: ignore[arg-type]
+    )
+    if own == factors:
+        return found.segmentation, found.settings
+    finer = [max(1, o // f) for o, f in zip(own, factors, strict=True)]
+    coarser = [max(1, f // o) for o, f in zip(own, factors, strict=True)]
+    labels = found.segmentation
+    if max(finer) > 1:
+        labels = upsample_labels(labels, found.box.start, _zyx(finer), wanted)
+    if max(coarser) > 1:
+        labels = downsample_labels(labels, coarser)
+    return labels, found.settings
+
+
+def _zyx(values: Sequence[int]) -> Zyx:
+    z, y, x = values
+    return z, y, x
+
+
+def _objects_to_fill(
+    workspace: Workspace, each: ResolvedPass, subvolume: Subvolume
+) -> tuple[np.ndarray, str]:
+    """The large objects of the source pass on this pass's grid, and a name of what made them."""
+    assert each.fill_from is not None
+    labels, settings = objects_at(workspace, each.fill_from, subvolume, each.factors)
+    ids, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    large = counts * np.prod(each.factors) >= each.fill_min_size
+    kept = np.where(large, ids, 0).astype(np.int32)
+    return kept[index].reshape(labels.shape), settings_digest(settings)
+
+
+def _placed(objects: np.ndarray, inner: Box, box: Box) -> np.ndarray:
+    """The objects of a box in one that has a margin around it."""
+    around = np.zeros(box.shape, np.int32)
+    around[inner.slices(box.start)] = objects
+    return around
+
+
+def _movement_mask(workspace: Workspace, each: ResolvedPass, box: Box) -> np.ndarray | None:
+    section, image = workspace.config.masks, workspace.inputs.image
+    mask = _mask(section.movement, image, each, box)
+    if section.shifts is None:
+        return mask
+    fov = [n * f for n, f in zip(each.settings.options.fov_zyx, each.factors, strict=True)]
+    shifted = _on_grid(lambda raw_box: shift_mask(section.shifts, raw_box, _zyx(fov)), image, each, box)
+    return shifted if mask is None else mask | shifted
+
+
+def _mask(masks: Sequence[ConfigView], image: Volume, each: ResolvedPass, box: Box) -> np.ndarray | None:
+    if not masks:
+        return None
+
+    def build(raw_box: Box) -> np.ndarray:
+        built = build_mask(masks, raw_box, image.read(raw_box), image.voxel_size_nm)
+        assert built is not None
+        return built
+
+    return _on_grid(build, image, each, box)
+
+
+def _on_grid(build: Callable[[Box], np.ndarray], image: Volume, each: ResolvedPass, box: Box) -> np.ndarray:
+    """A mask of raw voxels on the grid of a pass, for a box that may leave the image."""
+    wanted = each.raw_box(box)
+    there = wanted.intersect(image.bounds)
+    missing = [
+        (t - w, v - s) for w, t, s, v in zip(wanted.start, there.start, there.stop, wanted.stop, strict=True)
+    ]
+    return downsample_mask(np.pad(build(there), missing, mode="reflect"), each.factors)

@@ -1,0 +1,162 @@
+"""What every piece of a project's work needs: inputs, passes, plan, and where results lie.
+
+A workspace follows from the config alone, so that a worker on another machine opens the same one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from configs import ConfigError, ConfigView
+from inference.identity import settings_digest
+from inference.inputs import Inputs, open_inputs
+from inference.passes import Fold, ResolvedPass, read_network, resolve_folds, resolve_passes
+from inference.subvolume import describe_pass
+from jobs.plan import Subvolume, largest_size, plan_subvolumes
+from volumes import Box, VolumeError
+from volumes.box import Zyx
+
+# Image, logits and objects of a canvas, and what finding its seeds takes at its peak.
+BYTES_PER_VOXEL = 48
+BLOCK_EDGE = 256
+_MIN_OVERLAP = 16
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One project, opened.
+
+    Attributes:
+      config: resolved.
+      inputs: raw volume, ground truth, region.
+      passes: by name, in the config's order.
+      folds: the consensus stages.
+      plan: the subvolumes.
+    """
+
+    config: ConfigView
+    inputs: Inputs
+    passes: dict[str, ResolvedPass]
+    folds: dict[str, Fold]
+    plan: list[Subvolume]
+
+    @property
+    def output(self) -> Path:
+        """The project's output directory."""
+        return Path(self.config.output_dir)
+
+    @property
+    def final_stage(self) -> str:
+        """The stage whose objects become the supervoxels: the last consensus, or the last pass."""
+        return [*self.passes, *self.folds][-1]
+
+    def stage_directory(self, stage: str) -> Path:
+        """Where the subvolumes of a pass or a consensus lie."""
+        return self.output / "passes" / stage if stage in self.passes else self.output / stage
+
+    def describe_stage(self, stage: str) -> dict[str, object]:
+        """What all results of a stage follow from, as plain JSON values."""
+        if stage in self.passes:
+            return {**self._describe_pass(self.passes[stage]), **self._describe_plan()}
+        section, fold = self.config.consensus, self.folds[stage]
+        return {
+            "passes": list(fold.passes),
+            "pass_settings": {name: settings_digest(self.describe_stage(name)) for name in fold.passes},
+            "consensus_min_size": section.min_size,
+            "split_components": section.split_components,
+        }
+
+    def blocks(self) -> list[Box]:
+        """The region in blocks of whole chunks, in which finished supervoxels are written."""
+        region = self.inputs.box
+        starts = [range(a, b, BLOCK_EDGE) for a, b in zip(region.start, region.stop, strict=True)]
+        corners = ((z, y, x) for z in starts[0] for y in starts[1] for x in starts[2])
+        return [Box.from_shape((BLOCK_EDGE,) * 3, corner).intersect(region) for corner in corners]
+
+    def _describe_pass(self, each: ResolvedPass) -> dict[str, object]:
+        masks, preprocessing = self.config.masks.to_text(), self.config.preprocessing.to_text()
+        description = describe_pass(each.image, each.network, each.settings)
+        filled: dict[str, object] = {}
+        if each.fill_from is not None:
+            source = settings_digest(self.describe_stage(each.fill_from))
+            filled = {"fill_from": source, "fill_min_size": each.fill_min_size}
+        return {**description, "masks": masks, "preprocessing": preprocessing, **filled}
+
+    def _describe_plan(self) -> dict[str, object]:
+        boxes = [each.box for each in self.plan]
+        region = self.inputs.box
+        return {
+            "region_zyx": [list(region.start), list(region.stop)],
+            "subvolumes": len(boxes),
+            "subvolume_shape_zyx": list(boxes[0].shape),
+            "overlap_zyx": list(overlap_of(self.config, list(self.passes.values()))),
+        }
+
+
+def open_workspace(config: ConfigView) -> Workspace:
+    """Opens a project.
+
+    Raises:
+      ReconstructionError: anything in config, network, image or ground truth that cannot be used.
+    """
+    if config.phantom is not None:
+        _require_room_in_phantom(config)
+    inputs = open_inputs(config)
+    passes = resolve_passes(config, inputs.image)
+    folds = resolve_folds(config, passes)
+    names = {each.name for each in passes}
+    taken = names & {"consensus", "multiresolution"}
+    if taken:
+        raise ConfigError(f"a pass cannot be named {taken.pop()!r}, which is a stage of its own; rename it")
+    return Workspace(
+        config,
+        inputs,
+        {each.name: each for each in passes},
+        {fold.name: fold for fold in folds},
+        plan_of(config, passes, inputs.box),
+    )
+
+
+def _require_room_in_phantom(config: ConfigView) -> None:
+    """Refuses a phantom smaller than a field of view before it is made."""
+    shape = config.phantom.shape
+    for named in config.inference.passes:
+        section = config.network if named.network is None else named.network
+        fov = (1, 1, 1) if section is None else read_network(section).info.architecture.fov_zyx
+        if any(n < f for n, f in zip(shape, fov, strict=True)):
+            raise VolumeError(
+                f"a phantom of shape {shape} is smaller than the network's field of view {fov} (z, y, x); "
+                "make it larger"
+            )
+
+
+def plan_of(config: ConfigView, passes: list[ResolvedPass], region: Box) -> list[Subvolume]:
+    """The subvolumes of a region: the size asked for, or the largest that fits the memory.
+
+    Raises:
+      ReconstructionError: sizes that cannot be cut.
+    """
+    section, in_flight = config.inference.subvolumes, config.inference.subvolumes_in_flight or 2
+    fov = reach_of(passes)
+    size = section.size or largest_size(fov, int(section.memory_gb * 1e9), BYTES_PER_VOXEL, in_flight, region)
+    return plan_subvolumes(region, size, overlap_of(config, passes))
+
+
+def reach_of(passes: list[ResolvedPass]) -> Zyx:
+    """The largest field of view of any pass, in voxels of the raw volume."""
+    sizes = [
+        [n * f for n, f in zip(each.settings.options.fov_zyx, each.factors, strict=True)] for each in passes
+    ]
+    z, y, x = (max(axis) for axis in zip(*sizes, strict=True))
+    return z, y, x
+
+
+def overlap_of(config: ConfigView, passes: list[ResolvedPass]) -> Zyx:
+    """Voxels that neighbouring subvolumes share: those asked for, or twice the reach of a field of view."""
+    asked = config.inference.subvolumes.overlap
+    if asked is not None:
+        z, y, x = asked
+    else:
+        z, y, x = (max(_MIN_OVERLAP, 2 * (n // 2)) for n in reach_of(passes))
+    return z, y, x
