@@ -31,7 +31,7 @@ def array_digest(array: np.ndarray) -> str:
     """A short name of an array's values: equal values, shape and dtype, equal name."""
     array = np.ascontiguousarray(array)
     digest = hashlib.blake2b(f"{array.dtype.str}{array.shape}".encode(), digest_size=8)
-    digest.update(memoryview(array.reshape(-1).view(np.uint8)))
+    digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

@@ -30,9 +30,10 @@ from inference.shift_masks import check_shift_mask
 from inference.subvolume import Subject, require_segmentable
 from inference.supervoxels import open_targets, put_supervoxels_in_place, write_table
 from inference.workspace import Workspace, open_workspace
+from jobs.dispatch import Piece
 from jobs.pieces import atomic_path
 from jobs.progress import Progress
-from jobs.workers import Piece, Pool, WorkerSettings, worker_pool
+from jobs.workers import Pool, WorkerSettings, worker_pool
 from volumes import Box
 
 _COUNTED = ("seeds", "fovs", "seconds")

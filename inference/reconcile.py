@@ -27,10 +27,11 @@ from inference.label_stages import (
 )
 from inference.reconciliation import GlobalIds, drop_small, global_ids
 from inference.workspace import Workspace
+from jobs.dispatch import Piece
 from jobs.pieces import load_npz, save_npz
 from jobs.plan import neighbours
 from jobs.progress import Progress
-from jobs.workers import Piece, Pool
+from jobs.workers import Pool
 
 
 @dataclass(frozen=True)

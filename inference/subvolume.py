@@ -328,7 +328,7 @@ def _united(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray |
 
 
 def _origins_of(directory: str, corner_zyx: Zyx, subject: Subject) -> np.ndarray:
-    """The seeds of the objects of a stored subvolume, in the order of their IDs, from the corner of the margin.
+    """The seeds of a stored subvolume's objects in the order of their IDs, from the corner of the margin.
 
     The corner of the margin stands for this very subvolume.
     """

@@ -19,8 +19,9 @@ from inference.outputs import put_in_place, unfinished
 from inference.reconcile import Reconciled, block_arrays
 from inference.supervoxel_table import SupervoxelTable, merge_tables, save_table, write_table_csv
 from inference.workspace import Workspace
+from jobs.dispatch import Piece
 from jobs.pieces import atomic_path
-from jobs.workers import Piece, Pool
+from jobs.workers import Pool
 from volumes import Box, open_volume
 from volumes.precomputed import DTYPES
 from volumes.pyramid import create_pyramid, fill_scale, next_factors, scale_blocks
