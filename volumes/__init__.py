@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from volumes.base import Volume
     from volumes.box import Box
+    from volumes.derived import preprocess_array, preprocessed, resampled, to_coarse, upsample_labels
     from volumes.errors import VolumeError
     from volumes.opening import create_volume, open_volume
     from volumes.resample import downsample_image, downsample_labels, whole_factors
@@ -22,7 +23,12 @@ __all__ = [
     "downsample_image",
     "downsample_labels",
     "open_volume",
+    "preprocess_array",
+    "preprocessed",
     "read_swc",
+    "resampled",
+    "to_coarse",
+    "upsample_labels",
     "whole_factors",
     "write_swc",
 ]
@@ -37,7 +43,12 @@ _HOMES = {
     "downsample_image": "resample",
     "downsample_labels": "resample",
     "open_volume": "opening",
+    "preprocess_array": "derived",
+    "preprocessed": "derived",
     "read_swc": "skeletons",
+    "resampled": "derived",
+    "to_coarse": "derived",
+    "upsample_labels": "derived",
     "whole_factors": "resample",
     "write_swc": "skeletons",
 }
