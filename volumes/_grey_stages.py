@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import threading
-from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -64,9 +63,6 @@ class PreprocessedVolume(Volume):
 
     def close(self) -> None:
         self._source.close()
-
-    @abstractmethod
-    def _load(self, box: Box) -> np.ndarray: ...
 
     def _store(self, box: Box, voxels: np.ndarray) -> None:
         raise AssertionError("a derived volume is never writable")
