@@ -141,8 +141,8 @@ def resolve_folds(config: ConfigView, passes: list[ResolvedPass]) -> list[Fold]:
     return [fold for fold in folds if len(fold.passes) > 1 and (fold.name == "consensus" or names != plain)]
 
 
-def pass_cautions(passes: list[ResolvedPass]) -> list[str]:
-    """What is allowed and probably not meant."""
+def pass_cautions(passes: list[ResolvedPass], preprocessing: ConfigView) -> list[str]:
+    """What is allowed and probably not meant: a resolution or grey values unlike those of the training."""
     lines = []
     for each in passes:
         trained, given = each.network.info.voxel_size_nm, each.image.voxel_size_nm
@@ -150,6 +150,12 @@ def pass_cautions(passes: list[ResolvedPass]) -> list[str]:
             lines.append(
                 f"pass {each.name!r}: the network was trained at voxels of {trained} nm, this image has "
                 f"{given} nm (z, y, x)"
+            )
+        seen = each.network.info.training.get("preprocessing")
+        if seen is not None and seen != preprocessing.to_text():
+            lines.append(
+                f"pass {each.name!r}: the network was trained on images preprocessed otherwise; its file "
+                "states how"
             )
     return lines
 

@@ -83,7 +83,7 @@ def run_project(
     workspace = open_workspace(config)
     _check(workspace)
     require_writable(workspace.output)
-    for line in pass_cautions(list(workspace.passes.values())):
+    for line in pass_cautions(list(workspace.passes.values()), config.preprocessing):
         caution(line)
     config, line = with_batch_size(workspace)
     if line:

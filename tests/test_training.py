@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from ffn.training.augmentation import Augmentation, apply_geometry, random_geome
 from ffn.training.examples import ExampleSettings, ExampleStream, TrainingVolume, canvas_shape, make_example
 from ffn.training.partitions import NO_OBJECT, centres_by_class, partition_classes
 from ffn.training.trainer import TrainSettings, learning_rate_at, train
-from ffn.weights import load_network
+from ffn.weights import NetworkFile, load_network
 
 TINY = Architecture(depth=2, features=2, fov_zyx=(5, 5, 5), deltas_zyx=(2, 2, 2))
 SETTINGS = ExampleSettings(min_object_voxels=50, clearance=1.5)
@@ -230,6 +232,50 @@ def test_train_ffn_writes_a_network_that_says_how_it_was_made(tmp_path, monkeypa
     assert info.training["figures"]["fovs"] == 64 and "seeds: 7" in info.training["settings"]
     assert info.licence == "Apache-2.0"
     assert (tmp_path / "run" / "config.textproto").exists()
+
+
+def _train(text: str) -> NetworkFile:
+    Path("c.textproto").write_text(text)
+    assert train_ffn.run(["--config", "c.textproto"]) == 0
+    return load_network("net.ffn.h5")
+
+
+def test_a_training_starts_from_a_network_and_records_its_history(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    first = _train(CONFIG)
+    Path("net.ffn.h5").rename("first.ffn.h5")
+    further = CONFIG.replace('"run"', '"further"').replace("seeds: [7]", "seeds: [8]")
+    # One step at a rate of nearly 0: the weights are still those it started from.
+    further = further.replace(
+        "total_fovs: 64", 'total_fovs: 16 initial_weights: "first.ffn.h5" optimizer { learning_rate: 1e-9 }'
+    )
+    second = _train(further)
+    for name, weight in first.weights.items():
+        np.testing.assert_allclose(second.weights[name], weight, atol=1e-6)
+    history = second.info.training["started_from"]
+    assert "seeds: 7" in history["settings"] and history["figures"]["fovs"] == 64
+    Path("c.textproto").write_text(further.replace("features: 2", "features: 4"))
+    assert train_ffn.run(["--config", "c.textproto"]) == 2
+    assert "has features 2, training.architecture has 4" in capsys.readouterr().err
+
+
+def test_training_data_are_resampled_to_the_resolution_asked_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    coarse = CONFIG.replace("total_fovs", "voxel_size_nm { z: 20 y: 20 x: 20 } total_fovs")
+    assert _train(coarse.replace("x: 24", "x: 32")).info.voxel_size_nm == (20.0, 20.0, 20.0)
+    Path("c.textproto").write_text(coarse.replace("z: 20 y: 20", "z: 25 y: 20"))
+    assert train_ffn.run(["--config", "c.textproto"]) == 2
+    assert "whole multiples" in capsys.readouterr().err
+
+
+def test_preprocessing_is_shared_with_training_and_recorded(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = CONFIG.replace("total_fovs", "optimizer { warmup_steps: 0 } total_fovs")
+    plain = _train(text)
+    shutil.rmtree("run")
+    inverted = _train(text + "preprocessing { invert: true }")
+    assert "invert: true" in inverted.info.training["preprocessing"]
+    assert any(np.abs(inverted.weights[name] - plain.weights[name]).max() > 1e-4 for name in plain.weights)
 
 
 @pytest.mark.parametrize(

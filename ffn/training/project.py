@@ -24,6 +24,7 @@ from ffn.weights import NetworkFile, NetworkInfo, WeightsError, load_network, sa
 from jobs.pieces import load_npz, require_writable_file, save_npz
 from jobs.progress import Progress
 from volumes import Box, downsample_image, downsample_labels, open_volume, whole_factors
+from volumes.derived import preprocess_array, preprocessed
 from volumes.phantom import PhantomSpec, make_phantom
 
 Size = tuple[float, float, float]
@@ -61,17 +62,17 @@ def train_project(config: ConfigView) -> None:
     architecture = Architecture(shape.depth, shape.features, shape.fov, shape.deltas, shape.name)
     settings = train_settings(training)
     initial = _initial_network(training, architecture)
-    sources = [*_annotated_sources(training), *_phantom_sources(training, run_dir)]
+    sources = [*_annotated_sources(config), *_phantom_sources(config, run_dir)]
     volumes, sizes = _read_all(sources, training, architecture, settings)
     voxel_size_nm = sizes.pop() if len(sizes) == 1 else None
     save_resolved(config, run_dir / "config.textproto")
 
     def write(averaged: dict[str, np.ndarray], figures: dict[str, float]) -> None:
-        info = _info(training, architecture, voxel_size_nm, figures, initial)
+        info = _info(config, architecture, voxel_size_nm, figures, initial)
         save_network(training.output_weights, NetworkFile(info, averaged))
 
     weights = [source.weight for source in sources]
-    data = _describe_data(training)
+    data = _describe_data(config)
     start = initial.weights if initial else None
     result = train(architecture, volumes, weights, settings, run_dir, write, data, start)
     write(result.weights, result.figures)
@@ -93,9 +94,10 @@ def _initial_network(training: ConfigView, architecture: Architecture) -> Networ
     return network
 
 
-def _describe_data(training: ConfigView) -> str:
-    """What the training data are made from: volumes, phantoms and normalisation."""
-    parts = [each.to_text() for each in (*training.volumes, *training.phantoms)]
+def _describe_data(config: ConfigView) -> str:
+    """What the training data are made from: volumes, phantoms, resolution, preprocessing, normalisation."""
+    training = config.training
+    parts = [each.to_text() for each in (*training.volumes, *training.phantoms, config.preprocessing)]
     if training.voxel_size_nm is not None:
         parts.append(f"voxel size {tuple(training.voxel_size_nm)}")
     return "\n".join([*parts, f"mean {training.image_mean} stddev {training.image_stddev}"])
@@ -181,13 +183,14 @@ def _for_voxel_size(
     return replace(examples, augmentation=replace(examples.augmentation, permute_axes=_alike(keys)))
 
 
-def _annotated_sources(training: ConfigView) -> Iterator[Source]:
-    for volume in training.volumes:
-        yield Source(volume.raw.spec, volume.weight, partial(_read_annotated, volume))
+def _annotated_sources(config: ConfigView) -> Iterator[Source]:
+    for volume in config.training.volumes:
+        read = partial(_read_annotated, volume, config.preprocessing)
+        yield Source(volume.raw.spec, volume.weight, read)
 
 
-def _read_annotated(volume: ConfigView) -> Annotated:
-    raw = open_volume(volume.raw.spec, voxel_size_nm=_size(volume.raw))
+def _read_annotated(volume: ConfigView, preprocessing: ConfigView) -> Annotated:
+    raw = preprocessed(open_volume(volume.raw.spec, voxel_size_nm=_size(volume.raw)), preprocessing)
     labels = open_volume(volume.labels.spec, voxel_size_nm=_size(volume.labels) or raw.voxel_size_nm)
     box = Box(*box_bounds(volume.box)) if volume.box else labels.bounds
     return Annotated(raw.read(box), labels.read(box), raw.voxel_size_nm)
@@ -197,32 +200,35 @@ def _size(source: ConfigView) -> Size | None:
     return None if source.voxel_size_nm is None else tuple(source.voxel_size_nm)
 
 
-def _phantom_sources(training: ConfigView, run_dir: Path) -> Iterator[Source]:
-    for group in training.phantoms:
+def _phantom_sources(config: ConfigView, run_dir: Path) -> Iterator[Source]:
+    for group in config.training.phantoms:
         for seed in group.seeds:
             spec = PhantomSpec(group.shape, group.voxel_size_nm, seed, **group.parameters.to_dict())
             kept = run_dir / "phantoms" / f"{seed}.npz"
-            yield Source(f"phantom {seed}", group.weight, partial(_read_phantom, spec, kept))
+            read = partial(_read_phantom, spec, kept, config.preprocessing)
+            yield Source(f"phantom {seed}", group.weight, read)
 
 
-def _read_phantom(spec: PhantomSpec, kept: Path) -> Annotated:
+def _read_phantom(spec: PhantomSpec, kept: Path, preprocessing: ConfigView) -> Annotated:
     """The phantom of a spec, made unless it is kept already."""
     arrays = load_npz(kept) if kept.exists() else {"spec": np.array("")}
     if str(arrays["spec"]) != repr(spec):
         phantom = make_phantom(spec)
         arrays = {"spec": np.array(repr(spec)), "raw": phantom.raw, "labels": phantom.labels}
         save_npz(kept, arrays)
-    return Annotated(arrays["raw"], arrays["labels"], spec.voxel_size_nm)
+    raw = preprocess_array(arrays["raw"], spec.voxel_size_nm, preprocessing)
+    return Annotated(raw, arrays["labels"], spec.voxel_size_nm)
 
 
 def _info(
-    training: ConfigView,
+    config: ConfigView,
     architecture: Architecture,
     voxel_size_nm: Size | None,
     figures: dict[str, float],
     initial: NetworkFile | None,
 ) -> NetworkInfo:
     """What the network file says of its network."""
+    training = config.training
     return NetworkInfo(
         architecture=architecture,
         image_mean=training.image_mean,
@@ -235,6 +241,7 @@ def _info(
         training={
             "description": training.description or "",
             "settings": training.to_text(),
+            "preprocessing": config.preprocessing.to_text(),
             "figures": figures,
             **({"started_from": dict(initial.info.training)} if initial else {}),
         },
