@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from configs.errors import ReconstructionError
+from configs.errors import ReconstructionError, WorkError
 
 _HELP = {"-h", "--help", "-help"}
 
@@ -45,6 +45,9 @@ def run_command(
     try:
         rest = flag_values(["command", *arguments])[1:]
         return main(rest) or 0
+    except WorkError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except (flags.Error, ReconstructionError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

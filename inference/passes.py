@@ -107,6 +107,7 @@ def resolve_passes(config: ConfigView, raw: Volume) -> list[ResolvedPass]:
     """
     networks: dict[str, NetworkFile] = {}
     passes: list[ResolvedPass] = []
+    changed = preprocessed(raw, config.preprocessing)
     for named in config.inference.passes:
         _check_fill(named, [each.name for each in passes])
         section = config.network if named.network is None else named.network
@@ -117,7 +118,7 @@ def resolve_passes(config: ConfigView, raw: Volume) -> list[ResolvedPass]:
         key = section.replace(image_mean=None, image_stddev=None).to_text()
         if key not in networks:
             networks[key] = read_network(section)
-        passes.append(_resolve(config, named, section, networks[key], raw))
+        passes.append(_resolve(config, named, section, networks[key], changed))
     return passes
 
 
@@ -174,10 +175,10 @@ def _not_filled_from(passes: list[ResolvedPass]) -> tuple[str, ...]:
 
 
 def _resolve(
-    config: ConfigView, named: ConfigView, section: ConfigView, network: NetworkFile, raw: Volume
+    config: ConfigView, named: ConfigView, section: ConfigView, network: NetworkFile, finest: Volume
 ) -> ResolvedPass:
-    image = _image(config, named, raw)
-    factors = whole_factors(raw.voxel_size_nm, image.voxel_size_nm, f"pass {named.name!r}")
+    image = _image(config, named, finest)
+    factors = whole_factors(finest.voxel_size_nm, image.voxel_size_nm, f"pass {named.name!r}")
     return ResolvedPass(
         named.name,
         network,
@@ -189,11 +190,10 @@ def _resolve(
     )
 
 
-def _image(config: ConfigView, named: ConfigView, raw: Volume) -> Volume:
-    """What a pass floods."""
+def _image(config: ConfigView, named: ConfigView, finest: Volume) -> Volume:
+    """What a pass floods: the preprocessed raw volume, resampled, or an image of its own."""
     if named.image is None:
-        changed = preprocessed(raw, config.preprocessing)
-        return changed if named.voxel_size_nm is None else resampled(changed, tuple(named.voxel_size_nm))
+        return finest if named.voxel_size_nm is None else resampled(finest, tuple(named.voxel_size_nm))
     stated = named.image.voxel_size_nm or named.voxel_size_nm
     image = open_volume(named.image.spec, voxel_size_nm=stated and tuple(stated))
     if named.voxel_size_nm is not None and not np.allclose(

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from distributed import Client, Future, KilledWorker
 
-from configs.errors import ReconstructionError
+from configs.errors import ReconstructionError, WorkError
 from jobs.in_worker import PieceEnd, run_piece
 from jobs.pieces import PieceError
 from jobs.progress import Progress
@@ -45,7 +45,7 @@ class Failure(NamedTuple):
     attempts: int
 
 
-class PieceFailures(ReconstructionError):
+class PieceFailures(WorkError):
     """Pieces that failed while all others were done.
 
     Attributes:
