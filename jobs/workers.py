@@ -97,7 +97,7 @@ def worker_pool(settings: WorkerSettings) -> Iterator[Pool]:
     Raises:
         WorkerError: the scheduler does not answer, or no process starts.
     """
-    with silence_logging_cmgr(logging.CRITICAL), ExitStack() as stack:
+    with _quiet(), ExitStack() as stack:
         if settings.scheduler is not None:
             client = stack.enter_context(_connected(settings.scheduler))
         else:
@@ -142,6 +142,25 @@ class Pool:
         tally = Tally(progress, pieces, show)
         run = Run(self._client, is_local, self._settings.retries, function, pieces, tally)
         return run.go(on_result)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Dask's messages off the terminal, on which only we write.
+
+    Dask has handlers of its own unless another library gave the root logger one before, which takes its
+    messages then.
+    """
+    logger, nowhere = logging.getLogger("distributed"), logging.NullHandler()
+    before = logger.propagate
+    logger.propagate = False
+    logger.addHandler(nowhere)
+    try:
+        with silence_logging_cmgr(logging.CRITICAL):
+            yield
+    finally:
+        logger.removeHandler(nowhere)
+        logger.propagate = before
 
 
 @contextmanager

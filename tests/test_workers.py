@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import signal
 import threading
@@ -378,6 +379,24 @@ def test_nothing_outside_this_machine_can_connect() -> None:
 def test_settings_that_cannot_be_are_refused(wrong: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         WorkerSettings(**wrong)
+
+
+def test_what_dask_logs_does_not_reach_handlers_of_others() -> None:
+    """TensorFlow, loaded before Dask, gives the root logger a handler that would print all of it."""
+    dask, taken = logging.getLogger("distributed"), io.StringIO()
+    own, handler = list(dask.handlers), logging.StreamHandler(taken)
+    dask.handlers[:] = []
+    dask.setLevel(logging.INFO)
+    before, dask.propagate = dask.propagate, True
+    logging.getLogger().addHandler(handler)
+    try:
+        with worker_pool(WorkerSettings()) as pool:
+            pool.map(abs, [Piece("one", (-1,))])
+        assert dask.propagate and not dask.handlers
+    finally:
+        logging.getLogger().removeHandler(handler)
+        dask.handlers[:], dask.propagate = own, before
+    assert taken.getvalue() == ""
 
 
 def work_or_die(number: int, folder: str) -> tuple[int, int, str]:
