@@ -6,6 +6,7 @@ flood share the network's batches (`inference.service`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from inference.results import SubvolumeResult, load_result, save_result, subvolu
 from inference.service import FloodService
 from inference.subvolume import Subject, load_subject, segment_subject
 from inference.surroundings import surroundings_of
-from inference.workspace import Workspace, open_workspace
+from inference.workspace import Source, Workspace, open_workspace
 from jobs.in_worker import current_reporter, per_worker
 from jobs.pieces import CorruptPieceError
 
@@ -39,9 +40,13 @@ class PieceReport(NamedTuple):
     note: str = ""
 
 
-def workspace_of(config: ConfigView) -> Workspace:
-    """The workspace of a config, opened once per worker."""
-    return per_worker(("workspace", config), lambda: open_workspace(config))
+def workspace_of(source: Source) -> Workspace:
+    """The workspace of a config or a job, opened once per worker."""
+
+    def open_it() -> Workspace:
+        return open_workspace(source) if isinstance(source, ConfigView) else source.open()
+
+    return per_worker(("workspace", source), open_it)
 
 
 def flood_subvolume(config: ConfigView, name: str, position: int) -> PieceReport:
@@ -66,8 +71,30 @@ def flood_subvolume(config: ConfigView, name: str, position: int) -> PieceReport
         surroundings_of(workspace, each, subvolume),
         subvolume.box.start,
     )
+    return flood_or_find(config, each, subject, workspace.stage_directory(name))
+
+
+def flood_or_find(
+    config: ConfigView,
+    each: ResolvedPass,
+    subject: Subject,
+    directory: Path,
+    stored: Callable[[SubvolumeResult], SubvolumeResult] = lambda result: result,
+) -> PieceReport:
+    """Floods a subvolume and stores its result, unless that is there.
+
+    Args:
+      config: of the project.
+      each: the pass, whose network is used.
+      subject: the subvolume.
+      directory: of the results; the file is named after the subject's corner.
+      stored: what is stored of a result.
+
+    Raises:
+      ReconstructionError: see `flood_subvolume`.
+    """
     loaded = load_subject(subject)
-    directory, corner = workspace.stage_directory(name), subvolume.box.start
+    corner = subject.box.start if subject.corner_zyx is None else subject.corner_zyx
     path = subvolume_path(directory, corner)
     found, note = load_or_note(directory, corner)
     if found is not None:
@@ -82,6 +109,7 @@ def flood_subvolume(config: ConfigView, name: str, position: int) -> PieceReport
         checkpoint=path.with_suffix(UNFINISHED),
         checkpoint_seconds=config.inference.checkpoint_interval_seconds,
     )
+    result = stored(result)
     save_result(directory, result, corner)
     return PieceReport(result.counts, reused=False, note=note)
 

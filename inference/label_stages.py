@@ -29,7 +29,7 @@ from inference.reconciliation import agreeing, object_voxels, overlap_pairs, rel
 from inference.results import SubvolumeResult, save_result, subvolume_path
 from inference.supervoxel_table import block_statistics
 from inference.surroundings import objects_at
-from inference.workspace import Workspace
+from inference.workspace import Source, Workspace
 from jobs.pieces import CorruptPieceError, load_npz, save_npz
 from jobs.plan import Subvolume
 from volumes import Box, open_volume
@@ -74,9 +74,9 @@ def combine_subvolume(config: ConfigView, stage: str, position: int) -> PieceRep
     return PieceReport({}, there is not None, note)
 
 
-def measure_subvolume(config: ConfigView, stage: str, position: int) -> PieceReport:
+def measure_subvolume(source: Source, stage: str, position: int) -> PieceReport:
     """The objects of one subvolume and how many voxels of its core each has."""
-    workspace = workspace_of(config)
+    workspace = workspace_of(source)
     subvolume = workspace.plan[position]
     labels, settings = objects_at(workspace, stage, subvolume, _FINEST)
 
@@ -89,13 +89,13 @@ def measure_subvolume(config: ConfigView, stage: str, position: int) -> PieceRep
         in_core[np.searchsorted(ids, core_ids)] = voxels
         return {"ids": ids, "core_voxels": in_core}
 
-    return _kept(objects_path(workspace, stage, position), settings_digest(settings), measure)
+    return kept_piece(objects_path(workspace, stage, position), settings_digest(settings), measure)
 
 
-def compare_neighbours(config: ConfigView, stage: str, first: int, second: int) -> PieceReport:
+def compare_neighbours(source: Source, stage: str, first: int, second: int) -> PieceReport:
     """Which objects of two overlapping subvolumes are one."""
-    workspace = workspace_of(config)
-    section = config.reconciliation
+    workspace = workspace_of(source)
+    section = workspace.config.reconciliation
     subvolumes = [workspace.plan[position] for position in (first, second)]
     overlap = subvolumes[0].box.intersect(subvolumes[1].box)
     found = [objects_at(workspace, stage, each, _FINEST) for each in subvolumes]
@@ -108,22 +108,20 @@ def compare_neighbours(config: ConfigView, stage: str, first: int, second: int) 
         return {"pairs": agreeing(overlap_pairs(*cut), section.min_share, section.min_overlap_voxels)}
 
     made_from = settings_digest({"first": found[0][1], "second": found[1][1], "by": section.to_text()})
-    return _kept(pairs_path(workspace, stage, first, second), made_from, compare)
+    return kept_piece(pairs_path(workspace, stage, first, second), made_from, compare)
 
 
-def finish_block(
-    config: ConfigView, stage: str, block: Box, ids_digest: str, targets: Targets
-) -> PieceReport:
+def finish_block(source: Source, stage: str, block: Box, ids_digest: str, targets: Targets) -> PieceReport:
     """The supervoxels of one block: written, listed, and compared with the ground truth.
 
     Args:
-      config: of the project.
+      source: what the workspace is opened from.
       stage: name of the pass or consensus.
       block: raw voxels; whole chunks of the volumes written.
       ids_digest: names the IDs that reconciliation gave.
       targets: what is written.
     """
-    workspace = workspace_of(config)
+    workspace = workspace_of(source)
 
     def finish() -> dict[str, np.ndarray]:
         labels = assemble(workspace, stage, block, ids_digest)
@@ -131,18 +129,23 @@ def finish_block(
             _write(targets.supervoxels, block, labels)
         if targets.image is not None:
             _write(targets.image, block, workspace.inputs.image.read(block))
-        arrays = dict(vars(block_statistics(labels, block.start)))
-        if workspace.inputs.labels is not None:
-            table = contingency(labels, workspace.inputs.labels.read(block))
-            arrays |= {
-                "pair_segments": table.segment_ids,
-                "pair_truths": table.truth_ids,
-                "pairs": table.counts,
-            }
-        return arrays
+        return examined(workspace, labels, block)
 
     made_from = settings_digest({"ids": ids_digest, "written": [t is not None for t in targets]})
-    return _kept(block_path(workspace, stage, block), made_from, finish)
+    return kept_piece(block_path(workspace, stage, block), made_from, finish)
+
+
+def examined(workspace: Workspace, labels: np.ndarray, block: Box) -> dict[str, np.ndarray]:
+    """What is kept of a block's supervoxels: their statistics, and their pairs with the ground truth."""
+    arrays = dict(vars(block_statistics(labels, block.start)))
+    if workspace.inputs.labels is not None:
+        table = contingency(labels, workspace.inputs.labels.read(block))
+        arrays |= {
+            "pair_segments": table.segment_ids,
+            "pair_truths": table.truth_ids,
+            "pairs": table.counts,
+        }
+    return arrays
 
 
 def assemble(workspace: Workspace, stage: str, box: Box, ids_digest: str) -> np.ndarray:
@@ -162,18 +165,18 @@ def assemble(workspace: Workspace, stage: str, box: Box, ids_digest: str) -> np.
         part = subvolume.core.intersect(box)
         if part.is_empty:
             continue
-        labels = _global_labels(workspace.config, stage, position, ids_digest)
+        labels = _global_labels(workspace.source, stage, position, ids_digest)
         out[part.slices(box.start)] = labels[part.slices(subvolume.core.start)]
-    return out
+    return workspace.completed(out, box)
 
 
 @lru_cache(maxsize=_KEPT_SUBVOLUMES)
-def _global_labels(config: ConfigView, stage: str, position: int, ids_digest: str) -> np.ndarray:
+def _global_labels(source: Source, stage: str, position: int, ids_digest: str) -> np.ndarray:
     """The core of one subvolume with IDs of the volume; neighbouring blocks read the same ones.
 
     The digest is there for the cache alone: other IDs are another entry.
     """
-    workspace = workspace_of(config)
+    workspace = workspace_of(source)
     subvolume = workspace.plan[position]
     labels, _ = objects_at(workspace, stage, subvolume, _FINEST)
     ids = load_npz(ids_path(workspace, stage, position))
@@ -216,7 +219,7 @@ def _named(workspace: Workspace, stage: str, kind: str, subvolume: Subvolume) ->
     return reconciliation_directory(workspace, stage) / kind / f"{subvolume.name}.npz"
 
 
-def _kept(path: Path, made_from: str, make: Callable[[], dict[str, np.ndarray]]) -> PieceReport:
+def kept_piece(path: Path, made_from: str, make: Callable[[], dict[str, np.ndarray]]) -> PieceReport:
     """Makes a file unless it is there, whole, and made from the same."""
     note = ""
     if path.exists():

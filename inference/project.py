@@ -8,10 +8,7 @@ anything is done.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,34 +24,14 @@ from inference.outputs import require_supported, require_writable, write_picture
 from inference.passes import pass_cautions
 from inference.reconcile import Reconciled, describe_reconciliation, finish_stage, reconcile_stage
 from inference.shift_masks import check_shift_mask
+from inference.stage_reports import StageReport, counts_of, progress_of, rate_shown, write_json
 from inference.subvolume import Subject, require_segmentable
+from inference.supervoxel_table import SupervoxelTable
 from inference.supervoxels import open_targets, put_supervoxels_in_place, write_table
 from inference.workspace import Workspace, open_workspace
 from jobs.dispatch import Piece
-from jobs.pieces import atomic_path
-from jobs.progress import Progress
 from jobs.workers import Pool, WorkerSettings, worker_pool
 from volumes import Box
-
-_COUNTED = ("seeds", "fovs", "seconds")
-
-
-@dataclass(frozen=True)
-class StageReport:
-    """One finished stage.
-
-    Attributes:
-      name: of the pass or consensus.
-      counts: objects, subvolumes and voxels; of a pass also seeds, fields of view, seconds of its pieces.
-      metrics: figures against the ground truth; empty without one.
-      reused: all of its pieces were there before.
-    """
-
-    name: str
-    counts: dict[str, Any]
-    metrics: dict[str, Any]
-    reused: bool
-
 
 Tell = Callable[[str], None]
 
@@ -124,6 +101,19 @@ def with_batch_size(workspace: Workspace) -> tuple[ConfigView, str]:
 
 def _check(workspace: Workspace) -> None:
     """Finds whatever would stop the run later, and results of other settings."""
+    require_runnable(workspace)
+    for name in (*workspace.passes, *workspace.folds):
+        check_directory(workspace.stage_directory(name), workspace.describe_stage(name))
+    for name in (*workspace.passes, *workspace.folds):
+        check_directory(reconciliation_directory(workspace, name), describe_reconciliation(workspace, name))
+
+
+def require_runnable(workspace: Workspace) -> None:
+    """Finds masks, images and subvolumes that would stop a pass later.
+
+    Raises:
+      ReconstructionError: them.
+    """
     masks, image = workspace.config.masks, workspace.inputs.image
     check_masks([*masks.movement, *masks.seeds], image)
     if masks.shifts is not None:
@@ -133,11 +123,6 @@ def _check(workspace: Workspace) -> None:
         boxes = [region, *(each.own_box(subvolume.box) for subvolume in workspace.plan)]
         for box in boxes[: 1 if len(workspace.plan) == 1 else None]:
             require_segmentable(Subject(each.image, box, region, each.network, each.settings))
-        check_directory(workspace.stage_directory(each.name), workspace.describe_stage(each.name))
-    for name in workspace.folds:
-        check_directory(workspace.stage_directory(name), workspace.describe_stage(name))
-    for name in (*workspace.passes, *workspace.folds):
-        check_directory(reconciliation_directory(workspace, name), describe_reconciliation(workspace, name))
 
 
 def _run(workspace: Workspace, pool: Pool, report: Callable[[StageReport], None], tell: Tell) -> None:
@@ -150,17 +135,17 @@ def _run(workspace: Workspace, pool: Pool, report: Callable[[StageReport], None]
             tell(note)
         final = name == workspace.final_stage
         if not final and workspace.inputs.labels is None:
-            report(StageReport(name, _counts(workspace, pieces), {}, all(p.reused for p in pieces)))
+            report(StageReport(name, counts_of(workspace, pieces), {}, all(p.reused for p in pieces)))
             continue
         done, metrics = _reconcile(workspace, name, pool, final=final)
         finished = StageReport(
             name,
-            {**_counts(workspace, pieces), "objects": done.objects},
+            {**counts_of(workspace, pieces), "objects": done.objects},
             metrics,
             all(piece.reused for piece in pieces),
         )
         stages[name] = {**metrics, **finished.counts}
-        _write_json(workspace.output / "metrics.json", {"stages": stages, "config": "config.textproto"})
+        write_json(workspace.output / "metrics.json", {"stages": stages, "config": "config.textproto"})
         report(finished)
 
 
@@ -170,41 +155,36 @@ def _work(workspace: Workspace, stage: str, pool: Pool) -> list[PieceReport]:
     function = flood_subvolume if stage in workspace.passes else combine_subvolume
     each = workspace.passes.get(stage)
     boxes = [each.own_box(s.box) if each else s.box for s in workspace.plan]
-    with _progress(workspace, sum(box.size for box in boxes), "voxel", stage) as progress:
+    with progress_of(workspace, sum(box.size for box in boxes), "voxel", stage) as progress:
         pieces = [
             Piece(f"{stage} {workspace.plan[i].name}", (config, stage, i), box.size)
             for i, box in enumerate(boxes)
         ]
-        return pool.map(function, pieces, progress=progress, show=_rate(progress))
-
-
-def _rate(progress: Progress) -> Callable[[dict[str, float]], dict[str, str]]:
-    """What the display shows of the fields of view seen since it began."""
-
-    def show(figures: dict[str, float]) -> dict[str, str]:
-        fovs = figures.get("fovs", 0)
-        return {"fov_per_s": f"{fovs / max(progress.elapsed_s, 1e-9):.0f}"} if fovs else {}
-
-    return show
+        return pool.map(function, pieces, progress=progress, show=rate_shown(progress))
 
 
 def _reconcile(
     workspace: Workspace, stage: str, pool: Pool, *, final: bool
 ) -> tuple[Reconciled, dict[str, Any]]:
     """Gives a stage its global IDs and figures; the final one is written too."""
-    with _progress(workspace, None, "piece", f"{stage}: reconciliation") as progress:
+    with progress_of(workspace, None, "piece", f"{stage}: reconciliation") as progress:
         done = reconcile_stage(workspace, stage, pool, progress)
     targets = open_targets(workspace, done) if final else Targets()
-    with _progress(workspace, workspace.inputs.box.size, "voxel", f"{stage}: supervoxels") as progress:
+    with progress_of(workspace, workspace.inputs.box.size, "voxel", f"{stage}: supervoxels") as progress:
         metrics = finish_stage(workspace, done, targets, pool, progress)
     if final:
-        _write_final(workspace, done, pool)
+        write_final(workspace, done, pool)
     return done, metrics
 
 
-def _write_final(workspace: Workspace, done: Reconciled, pool: Pool) -> None:
+def write_final(workspace: Workspace, done: Reconciled, pool: Pool) -> SupervoxelTable:
+    """What follows the finished blocks: coarser scales, other formats, picture, and the table.
+
+    Returns:
+      The table of all supervoxels.
+    """
     put_supervoxels_in_place(workspace, done, pool)
-    write_table(workspace, done.stage)
+    table = write_table(workspace, done.stage)
 
     def read(box: Box) -> np.ndarray:
         return assemble(workspace, done.stage, box, done.digest)
@@ -212,30 +192,4 @@ def _write_final(workspace: Workspace, done: Reconciled, pool: Pool) -> None:
     write_streams(workspace, read, workspace.blocks())
     if workspace.config.outputs.png:
         write_picture(workspace, read)
-
-
-def _counts(workspace: Workspace, pieces: Iterable[PieceReport]) -> dict[str, Any]:
-    pieces = list(pieces)
-    sums = {
-        name: round(sum(piece.counts.get(name, 0) for piece in pieces), 3)
-        for name in _COUNTED
-        if any(name in piece.counts for piece in pieces)
-    }
-    local = sum(piece.counts.get("objects", 0) for piece in pieces)
-    return {
-        **sums,
-        "objects": int(local),
-        "subvolumes": len(pieces),
-        "voxels": workspace.inputs.box.size,
-    }
-
-
-def _progress(workspace: Workspace, total: int | None, unit: str, description: str) -> Progress:
-    return Progress(
-        total, unit, description=description, enabled=None if workspace.config.run.progress else False
-    )
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
+    return table

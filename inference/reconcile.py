@@ -5,7 +5,7 @@ The client holds objects and pairs of objects, never voxels; see `inference.labe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from inference.label_stages import (
     pairs_path,
     reconciliation_directory,
 )
-from inference.reconciliation import GlobalIds, drop_small, global_ids
+from inference.reconciliation import GlobalIds, drop_small, global_ids, shifted
 from inference.workspace import Workspace
 from jobs.dispatch import Piece
 from jobs.pieces import load_npz, save_npz
@@ -60,7 +60,9 @@ def describe_reconciliation(workspace: Workspace, stage: str) -> dict[str, objec
     }
 
 
-def reconcile_stage(workspace: Workspace, stage: str, pool: Pool, progress: Progress) -> Reconciled:
+def reconcile_stage(
+    workspace: Workspace, stage: str, pool: Pool, progress: Progress, above: int = 0
+) -> Reconciled:
     """Gives the objects of all subvolumes their IDs in the volume.
 
     Args:
@@ -68,22 +70,23 @@ def reconcile_stage(workspace: Workspace, stage: str, pool: Pool, progress: Prog
       stage: a pass or consensus, finished everywhere.
       pool: the workers.
       progress: counts subvolumes measured and pairs compared.
+      above: IDs begin after this one.
 
     Raises:
-      ReconstructionError: results of other settings are there.
+      ReconstructionError: results of other settings are there; IDs that leave 64 bits.
     """
-    config, plan = workspace.config, workspace.plan
+    source, plan = workspace.source, workspace.plan
     claim_directory(reconciliation_directory(workspace, stage), describe_reconciliation(workspace, stage))
     pairs = neighbours(plan)
-    measures = [Piece(f"objects of {stage} in {s.name}", (config, stage, i)) for i, s in enumerate(plan)]
-    compares = [Piece(f"overlap {i}-{j} of {stage}", (config, stage, i, j)) for i, j in pairs]
+    measures = [Piece(f"objects of {stage} in {s.name}", (source, stage, i)) for i, s in enumerate(plan)]
+    compares = [Piece(f"overlap {i}-{j} of {stage}", (source, stage, i, j)) for i, j in pairs]
     pool.map(measure_subvolume, measures, progress=progress)
     pool.map(compare_neighbours, compares, progress=progress)
     measured = [load_npz(objects_path(workspace, stage, i)) for i in range(len(plan))]
     edges = ((i, j, load_npz(pairs_path(workspace, stage, i, j))["pairs"]) for i, j in pairs)
     ids = global_ids([each["ids"] for each in measured], edges)
     voxels = np.concatenate([each["core_voxels"] for each in measured])
-    ids = drop_small(ids, voxels, config.reconciliation.min_size)
+    ids = shifted(drop_small(ids, voxels, workspace.config.reconciliation.min_size), above)
     _save(workspace, stage, ids)
     kept = np.unique(ids.global_ids[voxels > 0])
     digest = array_digest(np.stack([ids.local_ids, ids.global_ids]))
@@ -110,7 +113,7 @@ def finish_stage(
     pieces = [
         Piece(
             f"block {block} of {done.stage}",
-            (workspace.config, done.stage, block, done.digest, targets),
+            (workspace.source, done.stage, block, done.digest, targets),
             block.size,
         )
         for block in blocks
@@ -118,8 +121,13 @@ def finish_stage(
     pool.map(finish_block, pieces, progress=progress)
     if workspace.inputs.labels is None:
         return {}
+    return figures_of(block_arrays(workspace, done.stage))
+
+
+def figures_of(blocks: Iterable[dict[str, np.ndarray]]) -> dict[str, Any]:
+    """The figures against the ground truth, from the pairs of all blocks."""
     table = ContingencyTable(np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.int64))
-    for arrays in block_arrays(workspace, done.stage):
+    for arrays in blocks:
         table = table.merge(contingency_of(arrays))
     return dict(table_metrics(table))
 

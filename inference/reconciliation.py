@@ -22,7 +22,7 @@ import numpy as np
 from numba import njit
 
 from evaluation import contingency
-from inference._label_slabs import flat, require_label_pair, require_labels, slabs
+from inference._label_slabs import flat, ids_after, require_label_pair, require_labels, slabs
 from volumes import VolumeError
 
 # A table of all IDs up to the largest is used while it is not much larger than the objects or a slab.
@@ -173,6 +173,21 @@ def drop_small(ids: GlobalIds, voxels: np.ndarray, min_size: int) -> GlobalIds:
     totals = np.zeros(int(rows.max(initial=0)) + 1, np.int64)
     np.add.at(totals, rows, voxels)
     return replace(ids, global_ids=np.where(totals[rows] >= min_size, ids.global_ids, np.uint64(0)))
+
+
+def shifted(ids: GlobalIds, above: int) -> GlobalIds:
+    """The same objects with IDs that begin after another one; dropped ones stay 0.
+
+    Args:
+        ids: of all objects.
+        above: the highest ID that is taken.
+
+    Raises:
+        VolumeError: they leave the range of 64 bits.
+    """
+    ids_after(above, int(ids.global_ids.max(initial=0)))
+    moved = ids.global_ids + np.uint64(above)
+    return replace(ids, global_ids=np.where(ids.global_ids > 0, moved, np.uint64(0)))
 
 
 def relabel(labels: np.ndarray, local_ids: np.ndarray, global_ids: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 
@@ -28,7 +29,6 @@ from volumes.pyramid import create_pyramid, fill_scale, next_factors, scale_bloc
 
 _CHUNKS = 4
 _TABLES_AT_ONCE = 64
-_NAMES = ("supervoxels", "image")
 
 
 def open_targets(workspace: Workspace, done: Reconciled) -> Targets:
@@ -38,7 +38,7 @@ def open_targets(workspace: Workspace, done: Reconciled) -> Targets:
     if not workspace.config.outputs.precomputed:
         return Targets()
     dtypes = {"supervoxels": np.dtype(np.uint64), "image": workspace.inputs.image.dtype}
-    folders = {n: workspace.output / n for n in _NAMES if dtypes[n].name in DTYPES}
+    folders = {n: workspace.output / n for n in workspace.volumes_written if dtypes[n].name in DTYPES}
     if not _is_written(workspace, done) or not all((f / "info").exists() for f in folders.values()):
         _written_path(workspace, done).unlink(missing_ok=True)
         folders = {name: unfinished(folder) for name, folder in folders.items()}
@@ -52,7 +52,7 @@ def open_targets(workspace: Workspace, done: Reconciled) -> Targets:
 
 def put_supervoxels_in_place(workspace: Workspace, done: Reconciled, pool: Pool) -> None:
     """Fills the coarser scales of what was written; then the folders take their places."""
-    for name in _NAMES:
+    for name in workspace.volumes_written:
         folder = unfinished(workspace.output / name)
         if (folder / "info").exists():
             _fill_scales(folder, name, pool)
@@ -61,16 +61,22 @@ def put_supervoxels_in_place(workspace: Workspace, done: Reconciled, pool: Pool)
         temporary.write_text(_written(workspace, done))
 
 
-def write_table(workspace: Workspace, stage: str) -> None:
-    """`supervoxels.npz` and `supervoxels.csv`, merged from the tables of the blocks."""
+def write_table(workspace: Workspace, stage: str) -> SupervoxelTable:
+    """`supervoxels.npz` and `supervoxels.csv`, merged from the tables of the blocks; the table."""
+    merged = table_of(block_arrays(workspace, stage))
+    save_table(workspace.output / "supervoxels.npz", merged)
+    write_table_csv(workspace.output / "supervoxels.csv", merged, workspace.inputs.image.voxel_size_nm)
+    return merged
+
+
+def table_of(blocks: Iterable[dict[str, np.ndarray]]) -> SupervoxelTable:
+    """The table of all blocks, from those of each."""
     merged, waiting = merge_tables([]), []
-    for arrays in block_arrays(workspace, stage):
+    for arrays in blocks:
         waiting.append(SupervoxelTable(**{c.name: arrays[c.name] for c in fields(SupervoxelTable)}))
         if len(waiting) == _TABLES_AT_ONCE:
             merged, waiting = merge_tables([merged, *waiting]), []
-    merged = merge_tables([merged, *waiting])
-    save_table(workspace.output / "supervoxels.npz", merged)
-    write_table_csv(workspace.output / "supervoxels.csv", merged, workspace.inputs.image.voxel_size_nm)
+    return merge_tables([merged, *waiting])
 
 
 def fill_block(spec: str, scale: int, box: Box, labels: bool) -> None:

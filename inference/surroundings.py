@@ -137,9 +137,21 @@ def _mask(masks: Sequence[ConfigView], image: Volume, each: ResolvedPass, box: B
 
 def _on_grid(build: Callable[[Box], np.ndarray], image: Volume, each: ResolvedPass, box: Box) -> np.ndarray:
     """A mask of raw voxels on the grid of a pass, for a box that may leave the image."""
+    return downsample_mask(mirrored(build, image, each, box), each.factors)
+
+
+def mirrored(build: Callable[[Box], np.ndarray], image: Volume, each: ResolvedPass, box: Box) -> np.ndarray:
+    """Raw voxels of a box of a pass, mirrored where it leaves the image, as the image is.
+
+    Args:
+      build: gives an array (z, y, x) for a box of raw voxels inside the image.
+      image: the raw volume.
+      each: the pass.
+      box: its voxels.
+    """
     wanted = each.raw_box(box)
     there = wanted.intersect(image.bounds)
     missing = [
         (t - w, v - s) for w, t, s, v in zip(wanted.start, there.start, there.stop, wanted.stop, strict=True)
     ]
-    return downsample_mask(np.pad(build(there), missing, mode="reflect"), each.factors)
+    return np.pad(build(there), missing, mode="reflect")

@@ -1,12 +1,16 @@
 """What every piece of a project's work needs: inputs, passes, plan, and where results lie.
 
-A workspace follows from the config alone, so that a worker on another machine opens the same one.
+A workspace follows from the config alone, so that a worker on another machine opens the same one. A
+reseeding job (`inference.reseeding_job`) is a workspace with its own stage, plan and place for results.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import numpy as np
 
 from configs import ConfigError, ConfigView
 from inference.identity import settings_digest
@@ -21,6 +25,22 @@ from volumes.box import Zyx
 BYTES_PER_VOXEL = 48
 BLOCK_EDGE = 256
 _MIN_OVERLAP = 16
+
+
+class Opens(Protocol):
+    """Something small that travels to workers, and what they open from it; hashable."""
+
+    @property
+    def config(self) -> ConfigView:
+        """Of the project."""
+
+    def open(self) -> Workspace:
+        """Opens the workspace."""
+
+    def __hash__(self) -> int: ...
+
+
+Source: TypeAlias = ConfigView | Opens
 
 
 @dataclass(frozen=True)
@@ -47,6 +67,16 @@ class Workspace:
         return Path(self.config.output_dir)
 
     @property
+    def source(self) -> Source:
+        """What a worker opens the same workspace from."""
+        return self.config
+
+    @property
+    def volumes_written(self) -> tuple[str, ...]:
+        """Names of the Precomputed folders it writes."""
+        return "supervoxels", "image"
+
+    @property
     def final_stage(self) -> str:
         """The stage whose objects become the supervoxels: the last consensus, or the last pass."""
         return [*self.passes, *self.folds][-1]
@@ -58,7 +88,7 @@ class Workspace:
     def describe_stage(self, stage: str) -> dict[str, object]:
         """What all results of a stage follow from, as plain JSON values."""
         if stage in self.passes:
-            return {**self._describe_pass(self.passes[stage]), **self._describe_plan()}
+            return {**self.describe_pass(self.passes[stage]), **self._describe_plan()}
         section, fold = self.config.consensus, self.folds[stage]
         return {
             "passes": list(fold.passes),
@@ -74,7 +104,12 @@ class Workspace:
         corners = ((z, y, x) for z in starts[0] for y in starts[1] for x in starts[2])
         return [Box.from_shape((BLOCK_EDGE,) * 3, corner).intersect(region) for corner in corners]
 
-    def _describe_pass(self, each: ResolvedPass) -> dict[str, object]:
+    def completed(self, labels: np.ndarray, box: Box) -> np.ndarray:
+        """What is written of a box: the objects of the stage, uint64 (z, y, x), and others that are there."""
+        return labels
+
+    def describe_pass(self, each: ResolvedPass) -> dict[str, object]:
+        """What a pass makes of any subvolume follows from this."""
         masks, preprocessing = self.config.masks.to_text(), self.config.preprocessing.to_text()
         description = describe_pass(each.image, each.network, each.settings)
         filled: dict[str, object] = {}
