@@ -13,69 +13,41 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from tiny_project import (
+    REQUEST,
+    TINY,
+    contents,
+    grey_of,
+    run,
+    save_threshold_network,
+    write_checkpoint,
+    write_config,
+    write_volumes,
+)
 
 from commands import import_checkpoint, run_inference
-from ffn.network import Architecture, variable_shapes
-from ffn.weights import NetworkFile, NetworkInfo, load_network, save_network
+from ffn.network import Architecture
+from ffn.weights import load_network
 from inference import checkpoints
 from volumes import open_volume
 
-TINY = Architecture(depth=1, features=2, fov_zyx=(5, 5, 5), deltas_zyx=(2, 2, 2))
 SHAPE = (20, 24, 28)
-
-
-def threshold_network(architecture: Architecture = TINY) -> dict[str, np.ndarray]:
-    """Weights that add a positive logit where the normalised image is positive: objects are bright."""
-    weights = {name: np.zeros(shape, np.float32) for name, shape in variable_shapes(architecture).items()}
-    weights["conv0_a/kernel"][1, 1, 1, 0] = [1, -1]
-    weights["conv0_b/kernel"][1, 1, 1] = np.eye(2)
-    weights["conv_lom/kernel"][0, 0, 0, :, 0] = [6, -6]
-    return weights
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch) -> Path:
     """A folder with a tiny network, an image of two bright slabs, its labels and a config; also the cwd."""
     monkeypatch.chdir(tmp_path)
-    info = NetworkInfo(TINY, image_mean=128, image_stddev=64, pad_value=0.5, move_threshold=0.6)
-    save_network("net.ffn.h5", NetworkFile(info, threshold_network()))
+    save_threshold_network()
     labels = np.zeros(SHAPE, np.uint32)
     labels[:, 2:11] = 1
     labels[:, 13:22] = 2
-    # Some noise: where all logits are alike, the flood has no reason to go anywhere.
-    raw = (np.where(labels > 0, 200, 40) + np.random.default_rng(0).integers(-25, 26, SHAPE)).astype(np.uint8)
-    with h5py.File("data.h5", "w") as file:
-        for name, array in {"raw": raw, "labels": labels, "flat": raw[0]}.items():
-            file.create_dataset(name, data=array).attrs["resolution"] = (10.0,) * array.ndim
-        nan = raw.astype(np.float32)
-        nan[3, 4, 5] = np.nan
-        file.create_dataset("nan", data=nan).attrs["resolution"] = (10.0, 10.0, 10.0)
+    raw = grey_of(labels)
+    nan = raw.astype(np.float32)
+    nan[3, 4, 5] = np.nan
+    write_volumes("data.h5", raw=raw, labels=labels, flat=raw[0], nan=nan)
     write_config()
     return tmp_path
-
-
-def write_config(
-    raw: str = "data.h5:raw", inference: str = "", network: str = "net.ffn.h5", **top: str
-) -> None:
-    sections = {
-        "name": '"tiny"',
-        "output_dir": '"out"',
-        "raw": f'{{ spec: "{raw}" }}',
-        "network": f'{{ weights: "{network}" }}',
-        "inference": f"{{ options {{ min_segment_size: 10 }} compute_dtype: FLOAT32 {inference} }}",
-        "evaluation": '{ labels { spec: "data.h5:labels" } }',
-        **top,
-    }
-    text = "\n".join(
-        f"{name}{':' if value.startswith(chr(34)) else ''} {value}"
-        for name, value in sections.items()
-        if value
-    )
-    Path("c.textproto").write_text(text)
-
-
-def run(*arguments: str) -> int:
-    return run_inference.run([*arguments])
 
 
 def test_a_config_gives_objects_figures_a_picture_and_its_own_settings(place, capsys):
@@ -96,10 +68,6 @@ def test_a_pass_that_is_done_is_not_run_again(place, capsys):
     assert run("--config", "c.textproto") == 0
     assert run("--config", "c.textproto") == 0
     assert "done before" in capsys.readouterr().out
-
-
-def contents(folder: str) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
 
 
 def test_results_of_other_settings_are_not_mixed_in_and_stay_as_they_are(place, capsys):
@@ -163,8 +131,7 @@ def test_the_table_treats_unsegmented_voxels_as_asked(place, capsys):
 
 
 def test_voxels_of_another_size_than_the_network_knows_are_noted(place, capsys):
-    info = NetworkInfo(TINY, 128, 64, pad_value=0.5, move_threshold=0.6, voxel_size_nm=(40, 4, 4))
-    save_network("net.ffn.h5", NetworkFile(info, threshold_network()))
+    save_threshold_network(voxel_size_nm=(40, 4, 4))
     assert run("--config", "c.textproto") == 0
     assert "trained at voxels of (40.0, 4.0, 4.0) nm" in capsys.readouterr().err
 
@@ -271,8 +238,7 @@ def test_bad_input_gets_one_line_exit_code_2_and_leaves_nothing_behind(place, ca
 
 def _make_bad_files() -> None:
     large = Architecture(depth=1, features=2, fov_zyx=(21, 21, 21), deltas_zyx=(2, 2, 2))
-    info = NetworkInfo(large, image_mean=128, image_stddev=64)
-    save_network("large.ffn.h5", NetworkFile(info, threshold_network(large)))
+    save_threshold_network("large.ffn.h5", large)
     whole = Path("net.ffn.h5").read_bytes()
     Path("truncated.ffn.h5").write_bytes(whole[: len(whole) // 2])
     Path("other.ffn.h5").write_bytes(whole)
@@ -314,32 +280,6 @@ def test_help_names_both_forms_and_every_flag(capsys):
 # google/ffn's form
 
 
-def write_checkpoint(prefix: str, architecture: Architecture) -> None:
-    """A TensorFlow checkpoint as google/ffn writes it, with the weights of the threshold network."""
-    import tensorflow as tf
-
-    weights = threshold_network(architecture)
-    names = [f"seed_update/{n.replace('kernel', 'weights').replace('bias', 'biases')}" for n in weights]
-    tf.raw_ops.SaveV2(
-        prefix=prefix, tensor_names=names, shape_and_slices=[""] * len(names), tensors=list(weights.values())
-    )
-
-
-REQUEST = """
-image { hdf5: "data.h5:raw" }
-image_mean: 128
-image_stddev: 64
-checkpoint_interval: 1800
-seed_policy: "PolicyPeaks"
-model_checkpoint_path: "model.ckpt-7"
-model_name: "convstack_3d.ConvStack3DFFNModel"
-model_args: "{\\"depth\\": DEPTH, \\"fov_size\\": [5, 5, 5], \\"deltas\\": [2, 2, 2], \\"features\\": 2}"
-segmentation_output_dir: "results"
-inference_options {
-  init_activation: 0.95 pad_value: 0.5 move_threshold: 0.6 segment_threshold: 0.6
-  min_boundary_dist { x: 1 y: 1 z: 1 } min_segment_size: 10 disco_seed_threshold: -1
-}
-"""
 BOX = "start { x: 4 y: 2 z: 0 } size { x: 24 y: 22 z: 20 }"
 
 
