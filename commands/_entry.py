@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
+from configs import ConfigView
 from configs.errors import ReconstructionError, WorkError
 
 _HELP = {"-h", "--help", "-help"}
@@ -103,3 +104,16 @@ def no_arguments(rest: Sequence[str]) -> None:
     """
     if rest:
         raise flags.Error(f"unexpected argument {rest[0]!r}; see --help")
+
+
+def overridden(
+    config: ConfigView, compute_dtype: str | None, workers: int | None, scheduler: str | None
+) -> ConfigView:
+    """A config with what flags say in the place of what it says."""
+    if compute_dtype:
+        config = config.replace(inference=config.inference.replace(compute_dtype=compute_dtype))
+    if workers:
+        config = config.replace(run=config.run.replace(workers=workers))
+    if scheduler:
+        config = config.replace(run=config.run.replace(scheduler=scheduler))
+    return config

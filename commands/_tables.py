@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from inference.project import StageReport
 from inference.results import SubvolumeResult
+from inference.stage_reports import StageReport
 from volumes import Box
 
 _FIGURES = {

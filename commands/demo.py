@@ -34,7 +34,8 @@ def _main(rest: Sequence[str]) -> None:
     )
     load_keras_quietly()
     from commands._tables import stage_line, stage_table
-    from inference.project import StageReport, run_project
+    from inference.project import run_project
+    from inference.stage_reports import StageReport
 
     finished: list[StageReport] = []
     inputs = run_project(config, finished.append, caution)

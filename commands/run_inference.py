@@ -3,6 +3,8 @@
   run_inference --config C [--workers N | --scheduler tcp://host:8786]
       runs a ReconstructionConfig from the raw volume to supervoxels; C is a path or a shipped name (demo,
       fib25)
+  run_inference reseed --config C [--box …] [--points FILE] [--pass NAME]
+      adds objects to finished supervoxels where voxels are still empty; see run_inference reseed --help
   run_inference --inference_request "$(cat request.pbtxt)" --bounding_box 'start { … } size { … }'
       runs a google/ffn request as it is; the result lies where google/ffn puts it
 
@@ -12,11 +14,13 @@ repeat passes that are done.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from absl import flags
 
-from commands._entry import caution, load_keras_quietly, no_arguments, run_command
+from commands import _reseed
+from commands._entry import caution, load_keras_quietly, no_arguments, overridden, run_command
 from configs import ConfigError, load_config, parse_bounding_box, parse_inference_request
 
 FLAGS = flags.FlagValues()
@@ -51,6 +55,9 @@ _SCHEDULER = flags.DEFINE_string(
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """The console script; returns the exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:1] == ["reseed"]:
+        return run_command(_reseed.FLAGS, _reseed.__doc__ or "", _reseed.main, arguments[1:])
     return run_command(FLAGS, __doc__ or "", _main, arguments)
 
 
@@ -68,15 +75,11 @@ def _main(rest: Sequence[str]) -> None:
 
 def _run_config() -> None:
     config = load_config(_CONFIG.value, require=("inference", "raw|phantom"))
-    if _COMPUTE.value:
-        config = config.replace(inference=config.inference.replace(compute_dtype=_COMPUTE.value))
-    if _WORKERS.value:
-        config = config.replace(run=config.run.replace(workers=_WORKERS.value))
-    if _SCHEDULER.value:
-        config = config.replace(run=config.run.replace(scheduler=_SCHEDULER.value))
+    config = overridden(config, _COMPUTE.value, _WORKERS.value, _SCHEDULER.value)
     load_keras_quietly()
     from commands._tables import stage_line, stage_table
-    from inference.project import StageReport, run_project
+    from inference.project import run_project
+    from inference.stage_reports import StageReport
 
     finished: list[StageReport] = []
 

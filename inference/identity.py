@@ -52,13 +52,22 @@ def require_same_settings(theirs: Mapping[str, object], mine: Mapping[str, objec
     Raises:
       ReconstructionError: names the first setting that differs, both values and the mend.
     """
+    differs = difference(theirs, mine)
+    if differs is not None:
+        name, found, wanted = differs
+        raise ReconstructionError(
+            f"{path} was made with {name} = {json.dumps(found)}, this run has {json.dumps(wanted)}; write to "
+            "another output directory or delete the old result"
+        )
+
+
+def difference(theirs: Mapping[str, object], mine: Mapping[str, object]) -> tuple[str, object, object] | None:
+    """The first setting, by its dotted name, in which two descriptions differ, and both values; or None."""
     wanted, found = _flat(json.loads(json.dumps(mine))), _flat(theirs)
     for name in sorted(set(wanted) | set(found)):
         if wanted.get(name) != found.get(name):
-            raise ReconstructionError(
-                f"{path} was made with {name} = {json.dumps(found.get(name))}, this run has "
-                f"{json.dumps(wanted.get(name))}; write to another output directory or delete the old result"
-            )
+            return name, found.get(name), wanted.get(name)
+    return None
 
 
 def claim_directory(directory: Path, settings: Mapping[str, object]) -> None:

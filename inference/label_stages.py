@@ -131,7 +131,8 @@ def finish_block(source: Source, stage: str, block: Box, ids_digest: str, target
             _write(targets.image, block, workspace.inputs.image.read(block))
         return examined(workspace, labels, block)
 
-    made_from = settings_digest({"ids": ids_digest, "written": [t is not None for t in targets]})
+    written, truth = [t is not None for t in targets], workspace.inputs.labels
+    made_from = settings_digest({"ids": ids_digest, "written": written, "truth": truth and truth.spec})
     return kept_piece(block_path(workspace, stage, block), made_from, finish)
 
 

@@ -1,0 +1,288 @@
+"""Reseeding: objects are added where a segmentation left voxels empty, and nothing else changes.
+
+what is there (surveyed block by block) -> floods around it, subvolume by subvolume -> reconciliation of the
+new objects -> a volume that holds both. A job writes a directory of its own, `reseeded/<name>`; existing
+voxels win everywhere, and new IDs follow the highest that was there. Pieces and reruns are those of a project
+(`inference.project`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from configs import ConfigError, ConfigView, save_resolved
+from inference.identity import array_digest, settings_digest
+from inference.outputs import require_supported, require_writable
+from inference.project import require_runnable, threads_of, with_batch_size, write_final
+from inference.reconcile import Reconciled, figures_of, finish_stage, reconcile_stage
+from inference.reseeding_job import (
+    STAGE,
+    Reseeding,
+    ReseedingJob,
+    free_name,
+    require_same_job,
+    require_supervoxels,
+    reseeding_of,
+    sort_points,
+)
+from inference.reseeding_pieces import reseed_subvolume, survey_block, survey_path
+from inference.reseeding_points import (
+    SEED,
+    describe_outcomes,
+    final_outcomes,
+    labels_at,
+    read_seed_points,
+    write_outcomes,
+)
+from inference.stage_reports import StageReport, counts_of, progress_of, rate_shown, write_json
+from inference.supervoxel_table import SupervoxelTable
+from inference.supervoxels import open_targets, table_of
+from inference.workspace import open_workspace
+from jobs.dispatch import Piece
+from jobs.pieces import atomic_path, load_npz, save_npz
+from jobs.workers import Pool, WorkerSettings, worker_pool
+from volumes import Box, open_volume
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a user wants of a reseeding; all may be left out.
+
+    Attributes:
+      name: of the job; absent: that of the same job begun before, or the next of reseed-1, reseed-2, …
+      pass_name: the pass whose network, resolution, options and seeds are used; absent: the first.
+      box: seeds lie in here, voxels of the raw volume.
+      points: file of the points that are the seeds (`inference.reseeding_points`).
+      supervoxels: SPEC of the objects to start from; absent: the project's.
+    """
+
+    name: str = ""
+    pass_name: str = ""
+    box: Box | None = None
+    points: str = ""
+    supervoxels: str = ""
+
+
+@dataclass(frozen=True)
+class Reseeded:
+    """What a job did.
+
+    Attributes:
+      directory: of all results.
+      objects: how many it added.
+      highest: the highest ID there was before; new ones are above it.
+      coverage: share of the voxels in objects, before and after; of the labelled voxels where there is ground
+        truth, else of all.
+      points: what came of the points, in words; empty without points.
+      region: what the supervoxels fill.
+    """
+
+    directory: Path
+    objects: int
+    highest: int
+    coverage: tuple[float, float]
+    points: str
+    region: Box
+
+
+@dataclass(frozen=True)
+class _Points:
+    """The points given (int64 (n, 3), raw voxels) and what is known of each."""
+
+    zyx: np.ndarray
+    outcomes: list[str]
+
+    @property
+    def seeds(self) -> np.ndarray:
+        return self.zyx[np.array(self.outcomes) == SEED]
+
+
+def run_reseeding(
+    config: ConfigView,
+    asked: Asked,
+    report: Callable[[StageReport], None] = lambda _: None,
+    caution: Tell = lambda _: None,
+) -> Reseeded:
+    """Adds objects to the finished supervoxels of a project.
+
+    Args:
+      config: of the project; passes may differ from those that made the supervoxels.
+      asked: what to do.
+      report: called with what was there before, and with the finished stage.
+      caution: called with a line about anything worth knowing.
+
+    Returns:
+      What was done.
+
+    Raises:
+      ReconstructionError: anything that cannot be used, no supervoxels, no point that can be a seed, or
+        another job in its directory; nothing has been written then. Or pieces of work that failed, by name.
+    """
+    workspace, points = _prepared(config, asked)
+    require_writable(workspace.output)
+    if points is not None and set(points.outcomes) != {SEED}:
+        caution(_about(points))
+    _claim(workspace, points)
+    sized, line = with_batch_size(workspace)
+    if line:
+        caution(line)
+    save_resolved(sized, workspace.output / "config.textproto")
+    job = replace(workspace.job, config=sized)
+    workspace = reseeding_of(job, open_workspace(sized), workspace.seeds)
+    run = sized.run
+    with worker_pool(WorkerSettings(run.workers, run.scheduler, run.retries, threads_of(sized))) as pool:
+        return _run(workspace, points, pool, report, caution)
+
+
+def _prepared(config: ConfigView, asked: Asked) -> tuple[Reseeding, _Points | None]:
+    """The job, opened, with everything checked that would stop it later; writes nothing."""
+    require_supported(config.outputs)
+    config = config.replace(outputs=config.outputs.replace(precomputed=True))
+    names = [each.name for each in config.inference.passes]
+    chosen = asked.pass_name or names[0]
+    if chosen not in names:
+        raise ConfigError(f"there is no pass {chosen!r}; --pass is one of {', '.join(names)}")
+    if asked.name and not _NAME.fullmatch(asked.name):
+        raise ConfigError(f"--name {asked.name!r} names a directory; use letters, digits, '_', '.' and '-'")
+    job = ReseedingJob(config, asked.name, chosen, asked.supervoxels, asked.box)
+    require_supervoxels(job)
+    project = open_workspace(config)
+    region = project.inputs.box
+    if job.box is not None and not region.contains_box(job.box):
+        raise ConfigError(f"--box {job.box} leaves the region {region}; shrink it to lie inside")
+    points, seeds = None, None
+    if asked.points:
+        zyx = read_seed_points(asked.points, project.inputs.image.voxel_size_nm)
+        points = _Points(zyx, sort_points(project, job, zyx))
+        job, seeds = replace(job, points=array_digest(zyx)), points.seeds
+        if not len(seeds):
+            raise ConfigError(f"{_about(points)}; give points in empty voxels of the region")
+    workspace = reseeding_of(job, project, seeds)
+    if not workspace.plan:
+        raise ConfigError(f"no field of view fits around any voxel of --box {job.box}; give a larger one")
+    require_runnable(workspace)
+    description = workspace.describe_stage(STAGE)
+    if not job.name:
+        job = replace(job, name=free_name(job.directory.parent, description))
+    require_same_job(job.directory, description)
+    return replace(workspace, job=job), points
+
+
+def _about(points: _Points) -> str:
+    left_out = [outcome for outcome in points.outcomes if outcome != SEED]
+    return f"{len(left_out)} of {len(points.outcomes)} points are no seeds: {describe_outcomes(left_out)}"
+
+
+def _claim(workspace: Reseeding, points: _Points | None) -> None:
+    """Writes what the job is."""
+    path = workspace.output / "job.json"
+    if not path.exists():
+        with atomic_path(path) as temporary:
+            text = json.dumps(workspace.describe_stage(STAGE), indent=2, sort_keys=True)
+            temporary.write_text(text + "\n")
+    if points is not None:
+        save_npz(workspace.job.points_path, {"points_zyx": points.zyx, "seeds_zyx": points.seeds})
+
+
+def _run(
+    workspace: Reseeding,
+    points: _Points | None,
+    pool: Pool,
+    report: Callable[[StageReport], None],
+    tell: Tell,
+) -> Reseeded:
+    before, digest = _survey(workspace, pool)
+    stages = [_described(workspace, "before", before, _surveyed(workspace))]
+    report(stages[0])
+    highest = int(before.ids.max(initial=0))
+    with progress_of(workspace, sum(s.box.size for s in workspace.plan), "voxel", STAGE) as progress:
+        floods = [
+            Piece(f"{STAGE} {s.name}", (workspace.job, i), workspace.chosen.own_box(s.box).size)
+            for i, s in enumerate(workspace.plan)
+        ]
+        pieces = pool.map(reseed_subvolume, floods, progress=progress, show=rate_shown(progress))
+    for note in filter(None, (piece.note for piece in pieces)):
+        tell(note)
+    done, metrics = _finished(workspace, digest, highest, pool)
+    after = write_final(workspace, done, pool)
+    added = int(np.count_nonzero(after.ids > highest))
+    counts = {**counts_of(workspace, pieces), "objects": len(after.ids), "added": added}
+    stages.append(StageReport(STAGE, counts, metrics, all(piece.reused for piece in pieces)))
+    figures = {each.name: {**each.metrics, **each.counts} for each in stages}
+    write_json(workspace.output / "metrics.json", {"stages": figures, "config": "config.textproto"})
+    report(stages[1])
+    return Reseeded(
+        workspace.output,
+        added,
+        highest,
+        (_coverage(workspace, before, stages[0]), _coverage(workspace, after, stages[1])),
+        "" if points is None else _tell_points(workspace, points, highest),
+        workspace.inputs.box,
+    )
+
+
+def _survey(workspace: Reseeding, pool: Pool) -> tuple[SupervoxelTable, str]:
+    """The table of what is there, and a name of it."""
+    blocks = workspace.blocks()
+    with progress_of(workspace, workspace.inputs.box.size, "voxel", "before") as progress:
+        pieces = [Piece(f"block {b} before", (workspace.job, b), b.size) for b in blocks]
+        pool.map(survey_block, pieces, progress=progress)
+    names = {
+        str(block): str(arrays["made_from"])
+        for block, arrays in zip(blocks, _surveyed(workspace), strict=True)
+    }
+    return table_of(_surveyed(workspace)), settings_digest(names)
+
+
+def _surveyed(workspace: Reseeding) -> Iterator[dict[str, np.ndarray]]:
+    """What the survey found, block by block."""
+    for block in workspace.blocks():
+        yield load_npz(survey_path(workspace, block))
+
+
+def _described(
+    workspace: Reseeding, name: str, table: SupervoxelTable, blocks: Iterator[dict[str, np.ndarray]]
+) -> StageReport:
+    metrics = {} if workspace.inputs.labels is None else figures_of(blocks)
+    counts = {"objects": len(table.ids), "subvolumes": 1, "voxels": workspace.inputs.box.size}
+    return StageReport(name, counts, metrics, reused=False)
+
+
+def _finished(
+    workspace: Reseeding, digest: str, highest: int, pool: Pool
+) -> tuple[Reconciled, dict[str, Any]]:
+    """New objects with their IDs, and all finished blocks."""
+    with progress_of(workspace, None, "piece", f"{STAGE}: reconciliation") as progress:
+        done = reconcile_stage(workspace, STAGE, pool, progress, above=highest)
+    # The blocks hold what was there, too.
+    done = replace(done, digest=f"{done.digest}-{digest}")
+    targets = open_targets(workspace, done)
+    with progress_of(workspace, workspace.inputs.box.size, "voxel", f"{STAGE}: supervoxels") as progress:
+        return done, finish_stage(workspace, done, targets, pool, progress)
+
+
+def _coverage(workspace: Reseeding, table: SupervoxelTable, stage: StageReport) -> float:
+    if stage.metrics:
+        return float(stage.metrics["coverage"])
+    return float(table.voxels.sum() / workspace.inputs.box.size)
+
+
+def _tell_points(workspace: Reseeding, points: _Points, highest: int) -> str:
+    """Writes what came of each point; in words."""
+    inside = np.array([workspace.inputs.box.contains(point) for point in points.zyx.tolist()])
+    ids = np.zeros(len(points.zyx), np.uint64)
+    with open_volume(f"precomputed://file://{(workspace.output / 'supervoxels').resolve()}") as written:
+        ids[inside] = labels_at(written, points.zyx[inside])
+    outcomes = final_outcomes(points.outcomes, ids, highest)
+    write_outcomes(workspace.output / "points.csv", points.zyx, outcomes, ids)
+    return describe_outcomes(outcomes)
