@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from evaluation import ContingencyTable, table_metrics
+from inference.flooding import PieceReport
 from inference.identity import array_digest, claim_directory, settings_digest
 from inference.label_stages import (
     Targets,
@@ -20,6 +21,7 @@ from inference.label_stages import (
     contingency_of,
     finish_block,
     ids_path,
+    kept_piece,
     measure_subvolume,
     objects_path,
     pairs_path,
@@ -28,7 +30,7 @@ from inference.label_stages import (
 from inference.reconciliation import GlobalIds, drop_small, global_ids, shifted
 from inference.workspace import Workspace
 from jobs.dispatch import Piece
-from jobs.pieces import load_npz, save_npz
+from jobs.pieces import load_npz
 from jobs.plan import neighbours
 from jobs.progress import Progress
 from jobs.workers import Pool
@@ -80,18 +82,19 @@ def reconcile_stage(
     pairs = neighbours(plan)
     measures = [Piece(f"objects of {stage} in {s.name}", (source, stage, i)) for i, s in enumerate(plan)]
     compares = [Piece(f"overlap {i}-{j} of {stage}", (source, stage, i, j)) for i, j in pairs]
-    pool.map(measure_subvolume, measures, progress=progress)
-    pool.map(compare_neighbours, compares, progress=progress)
+    _tell(pool.map(measure_subvolume, measures, progress=progress), progress)
+    _tell(pool.map(compare_neighbours, compares, progress=progress), progress)
     measured = [load_npz(objects_path(workspace, stage, i)) for i in range(len(plan))]
     edges = ((i, j, load_npz(pairs_path(workspace, stage, i, j))["pairs"]) for i, j in pairs)
     ids = global_ids([each["ids"] for each in measured], edges)
     voxels = np.concatenate([each["core_voxels"] for each in measured])
     ids = shifted(drop_small(ids, voxels, workspace.config.reconciliation.min_size), above)
-    _save(workspace, stage, ids)
     kept = np.unique(ids.global_ids[voxels > 0])
     digest = array_digest(np.stack([ids.local_ids, ids.global_ids]))
     stage_digest = settings_digest({str(i): str(each["made_from"]) for i, each in enumerate(measured)})
-    return Reconciled(stage, f"{digest}-{stage_digest}", int(np.count_nonzero(kept)))
+    done = Reconciled(stage, f"{digest}-{stage_digest}", int(np.count_nonzero(kept)))
+    _tell([_save(workspace, done, ids, position) for position in range(len(plan))], progress)
+    return done
 
 
 def finish_stage(
@@ -118,7 +121,7 @@ def finish_stage(
         )
         for block in blocks
     ]
-    pool.map(finish_block, pieces, progress=progress)
+    _tell(pool.map(finish_block, pieces, progress=progress), progress)
     if workspace.inputs.labels is None:
         return {}
     return figures_of(block_arrays(workspace, done.stage))
@@ -138,8 +141,18 @@ def block_arrays(workspace: Workspace, stage: str) -> Iterator[dict[str, np.ndar
         yield load_npz(block_path(workspace, stage, block))
 
 
-def _save(workspace: Workspace, stage: str, ids: GlobalIds) -> None:
-    for position in range(len(workspace.plan)):
+def _save(workspace: Workspace, done: Reconciled, ids: GlobalIds, position: int) -> PieceReport:
+    """Stores the IDs of one subvolume's objects."""
+
+    def look_up() -> dict[str, np.ndarray]:
         local, of_volume = ids.lookup(position)
-        path = ids_path(workspace, stage, position)
-        save_npz(path, {"local_ids": local, "global_ids": of_volume})
+        return {"local_ids": local, "global_ids": of_volume}
+
+    return kept_piece(ids_path(workspace, done.stage, position), done.digest, look_up)
+
+
+def _tell(reports: Iterable[PieceReport], progress: Progress) -> None:
+    """Says what is worth telling about finished pieces, above the display."""
+    for report in reports:
+        if report.note:
+            progress.write(f"note: {report.note}")

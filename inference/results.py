@@ -81,20 +81,21 @@ def save_result(
 
 
 def load_result(directory: str | Path, start_zyx: tuple[int, int, int]) -> SubvolumeResult | None:
-    """The result of the subvolume with this corner; None where there is none yet.
+    """The result of the subvolume with this corner; None where there is none yet, or a part of it is gone.
 
     Raises:
       PieceError: a file that is damaged (names it).
     """
     path = subvolume_path(directory, start_zyx)
-    if not path.exists():
+    beside = path.with_suffix(".prob")
+    if not path.exists() or not beside.exists():
         return None
     arrays = load_npz(path)
     start, stop = arrays["box_zyx"].tolist()
     return SubvolumeResult(
         box=Box(tuple(start), tuple(stop)),
         segmentation=arrays["segmentation"],
-        probability=load_npz(path.with_suffix(".prob"))["qprob"],
+        probability=load_npz(beside)["qprob"],
         object_ids=arrays["object_ids"],
         seeds_zyx=arrays["seeds_zyx"],
         fovs=arrays["fovs"],
