@@ -16,6 +16,8 @@ from ffn.weights import NetworkFile, instantiate
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 _SECONDS = 0.4
 _GAIN = 1.05
+# Below this share of the best rate larger batches will not catch up.
+_GIVE_UP = 0.6
 
 
 def measured_batch_size(network: NetworkFile, compute_dtype: str, most: int) -> tuple[int, str]:
@@ -36,7 +38,7 @@ def measured_batch_size(network: NetworkFile, compute_dtype: str, most: int) -> 
     rates: dict[int, float] = {}
     for size in sizes:
         rates[size] = _rate(predictor, network.info.architecture.fov_zyx, size)
-        if rates[size] * _GAIN < max(rates.values()):
+        if rates[size] < _GIVE_UP * max(rates.values()):
             break
     chosen = smallest_good(rates)
     shown = ", ".join(f"{size}: {rate:.0f}" for size, rate in rates.items())
