@@ -19,8 +19,8 @@ from ffn.weights import NetworkFile, NetworkInfo, save_network
 from volumes import open_volume
 
 TINY = Architecture(depth=1, features=2, fov_zyx=(5, 5, 5), deltas_zyx=(2, 2, 2))
-# Its field of view spans a bar of `bars`.
-WIDE = Architecture(depth=1, features=2, fov_zyx=(9, 9, 9), deltas_zyx=(3, 3, 3))
+# Its field of view spans a bar of `bars` and, centred in one, reaches no other.
+WIDE = Architecture(depth=1, features=2, fov_zyx=(7, 7, 7), deltas_zyx=(3, 3, 3))
 BARS_SHAPE = (40, 44, 48)
 BARS = 15
 # Eight subvolumes of `bars`, cut at z 20, y 22 and x 24.
