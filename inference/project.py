@@ -28,7 +28,7 @@ from inference.stage_reports import StageReport, counts_of, progress_of, rate_sh
 from inference.subvolume import Subject, require_segmentable
 from inference.supervoxel_table import SupervoxelTable
 from inference.supervoxels import open_targets, put_supervoxels_in_place, write_table
-from inference.workspace import Workspace, open_workspace
+from inference.workspace import BYTES_PER_VOXEL, Workspace, open_workspace
 from jobs.dispatch import Piece
 from jobs.workers import Pool, WorkerSettings, worker_pool
 from volumes import Box
@@ -68,15 +68,23 @@ def run_project(
     workspace = open_workspace(config)
     save_resolved(config, workspace.output / "config.textproto")
     run = config.run
-    settings = WorkerSettings(run.workers, run.scheduler, run.retries, threads_of(config))
+    settings = WorkerSettings(run.workers, run.scheduler, run.retries, threads_of(workspace))
     with worker_pool(settings) as pool:
         _run(workspace, pool, report, caution)
     return workspace.inputs
 
 
-def threads_of(config: ConfigView) -> int:
-    """Subvolumes that a worker floods side by side: those asked for, or enough for two batches in flight."""
-    return config.inference.subvolumes_in_flight or max(2, 2 * (config.inference.batch_size or 1))
+def threads_of(workspace: Workspace) -> int:
+    """Subvolumes that a worker floods side by side: those asked for, or enough for two batches in flight.
+
+    The latter as far as the memory allowed for them goes, and no more than there are.
+    """
+    section = workspace.config.inference
+    if section.subvolumes_in_flight is not None:
+        return int(section.subvolumes_in_flight)
+    voxels = max(subvolume.box.size for subvolume in workspace.plan)
+    fitting = int(section.subvolumes.memory_gb * 1e9 / (BYTES_PER_VOXEL * voxels))
+    return max(1, min(2 * (section.batch_size or 1), fitting, len(workspace.plan)))
 
 
 def with_batch_size(workspace: Workspace) -> tuple[ConfigView, str]:

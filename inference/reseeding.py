@@ -140,7 +140,7 @@ def run_reseeding(
     job = replace(workspace.job, config=sized)
     workspace = reseeding_of(job, open_workspace(sized), workspace.seeds)
     run = sized.run
-    with worker_pool(WorkerSettings(run.workers, run.scheduler, run.retries, threads_of(sized))) as pool:
+    with worker_pool(WorkerSettings(run.workers, run.scheduler, run.retries, threads_of(workspace))) as pool:
         return _run(workspace, points, pool, report, caution)
 
 
@@ -173,7 +173,7 @@ def _prepared(config: ConfigView, asked: Asked) -> tuple[Reseeding, _Points | No
     require_runnable(workspace)
     description = workspace.describe_stage(STAGE)
     if not job.name:
-        job = replace(job, name=free_name(job.directory.parent, description))
+        job = replace(job, name=free_name(job.shelf, description))
     require_same_job(job.directory, description)
     return replace(workspace, job=job), points
 
