@@ -73,7 +73,8 @@ def _refuse_training_seeds(config: ConfigView, seeds: list[int]) -> None:
 
 def _segment(config: ConfigView, seed: int, shape: tuple[int, ...]) -> dict[str, dict[str, Any]]:
     """The figures of every stage for one phantom, and how many objects of at least 1000 voxels it has."""
-    from inference.project import StageReport, run_project
+    from inference.project import run_project
+    from inference.stage_reports import StageReport
 
     stages: dict[str, dict[str, Any]] = {}
 

@@ -9,6 +9,7 @@ Source: Januszewski et al. 2018, doi:10.1038/s41592-018-0049-4.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -103,7 +104,8 @@ def resolve_passes(config: ConfigView, raw: Volume) -> list[ResolvedPass]:
 
     Raises:
       ReconstructionError: a network that cannot be used, a resolution that is no whole multiple, a seed
-        policy or arguments of one that do not exist, a pass to fill from that does not come before.
+        policy or arguments of one that do not exist, a pass to fill from that does not come before or whose
+        voxels do not fit this one's.
     """
     networks: dict[str, NetworkFile] = {}
     passes: list[ResolvedPass] = []
@@ -119,6 +121,7 @@ def resolve_passes(config: ConfigView, raw: Volume) -> list[ResolvedPass]:
         if key not in networks:
             networks[key] = read_network(section)
         passes.append(_resolve(config, named, section, networks[key], changed))
+        _check_grids(passes)
     return passes
 
 
@@ -129,14 +132,11 @@ def resolve_folds(config: ConfigView, passes: list[ResolvedPass]) -> list[Fold]:
     there are others, the stage `multiresolution`.
 
     Raises:
-      ConfigError: `consensus.passes` names one that does not exist, or one twice.
+      ConfigError: `consensus.passes` names one that does not exist, one twice, or one alone.
     """
     by_name = {each.name: each for each in passes}
+    _check_folded(config.consensus.passes, list(by_name))
     names = tuple(config.consensus.passes) or _not_filled_from(passes)
-    unknown = [name for name in names if name not in by_name]
-    if unknown or len(set(names)) < len(names):
-        what = f"names {unknown[0]!r}, which is no pass" if unknown else "names a pass twice"
-        raise ConfigError(f"consensus.passes {what}; the passes are {', '.join(by_name)}")
     plain = tuple(n for n in names if not by_name[n].is_coarse and by_name[n].fill_from is None)
     folds = [Fold("consensus", plain), Fold("multiresolution", names)]
     return [fold for fold in folds if len(fold.passes) > 1 and (fold.name == "consensus" or names != plain)]
@@ -166,6 +166,31 @@ def _check_fill(named: ConfigView, earlier: list[str]) -> None:
         raise ConfigError(
             f"pass {named.name!r} fills from {named.fill_from!r}, which is no pass before it; before it "
             f"come: {', '.join(earlier) or 'none'}"
+        )
+
+
+def _check_folded(asked: Sequence[str], names: list[str]) -> None:
+    unknown = [name for name in asked if name not in names]
+    wrong = {
+        f"names {', '.join(map(repr, unknown))}, which is no pass": unknown,
+        "names a pass twice": len(set(asked)) < len(asked),
+        "names one pass alone, which is no consensus": len(asked) == 1,
+    }
+    for what, holds in wrong.items():
+        if holds:
+            raise ConfigError(f"consensus.passes {what}; the passes are {', '.join(names)}")
+
+
+def _check_grids(passes: list[ResolvedPass]) -> None:
+    """Refuses the last pass if it fills from one whose voxels are no multiple or part of its own."""
+    by_name, last = {each.name: each for each in passes}, passes[-1]
+    if last.fill_from is None:
+        return
+    own, other = last.factors, by_name[last.fill_from].factors
+    if any(max(pair) % min(pair) for pair in zip(own, other, strict=True)):
+        raise ConfigError(
+            f"pass {last.name!r}, {own} raw voxels to one (z, y, x), fills from {last.fill_from!r}, {other} "
+            "to one; along each axis one has to be a whole multiple of the other"
         )
 
 
