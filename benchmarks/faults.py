@@ -38,7 +38,7 @@ HOWS = ("all", "leader", "worker")
 KILLS_PER_RUN = 4
 _DELAY_S = 0.2
 _LOOK_EVERY_S = 0.005
-_STUCK_S = 180.0
+_STUCK_S = 600.0
 _ORPHANS_S = 30.0
 _PIECES_FAILED = 1
 
