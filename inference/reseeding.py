@@ -20,6 +20,7 @@ import numpy as np
 from configs import ConfigError, ConfigView, save_resolved
 from inference.identity import array_digest, settings_digest
 from inference.outputs import require_supported, require_writable
+from inference.passes import pass_cautions
 from inference.project import require_runnable, threads_of, with_batch_size, write_final
 from inference.reconcile import Reconciled, figures_of, finish_stage, reconcile_stage
 from inference.reseeding_job import (
@@ -130,6 +131,8 @@ def run_reseeding(
     """
     workspace, points = _prepared(config, asked)
     require_writable(workspace.output)
+    for line in pass_cautions([workspace.chosen], config.preprocessing):
+        caution(line)
     if points is not None and set(points.outcomes) != {SEED}:
         caution(_about(points))
     _claim(workspace, points)

@@ -49,9 +49,14 @@ class ReseedingJob:
     points: str = ""
 
     @property
+    def shelf(self) -> Path:
+        """Where all reseeding jobs of the project lie."""
+        return Path(self.config.output_dir) / "reseeded"
+
+    @property
     def directory(self) -> Path:
         """Where all its results lie."""
-        return Path(self.config.output_dir) / "reseeded" / self.name
+        return self.shelf / self.name
 
     @property
     def points_path(self) -> Path:
