@@ -125,10 +125,11 @@ def load_or_note(directory: Path, corner: tuple[int, int, int]) -> tuple[Subvolu
 def service_of(config: ConfigView, each: ResolvedPass) -> FloodService:
     """The service that runs a pass's network in this worker, started when first needed."""
     batch_size = config.inference.batch_size or 1
-    key = ("service", network_digest(each.network), each.settings.compute_dtype, batch_size)
+    architecture = each.network.info.architecture
+    key = ("service", network_digest(each.network), architecture, each.settings.compute_dtype, batch_size)
 
     def start() -> FloodService:
         predictor = make_predictor(instantiate(each.network, each.settings.compute_dtype))
-        return FloodService(predictor, each.network.info.architecture.fov_zyx, batch_size=batch_size)
+        return FloodService(predictor, architecture.fov_zyx, batch_size=batch_size)
 
     return per_worker(key, start, usable=lambda service: service.is_alive, close=FloodService.close)

@@ -20,7 +20,7 @@ from ffn.flood import FloodOptions
 from ffn.tf1_checkpoint import import_checkpoint
 from ffn.weights import NetworkFile, NetworkInfo, load_network
 from inference.subvolume import PassSettings
-from volumes import Box, Volume, open_volume, whole_factors
+from volumes import Box, Volume, VolumeError, open_volume, whole_factors
 from volumes.box import Zyx
 from volumes.derived import preprocessed, resampled, to_coarse
 
@@ -219,8 +219,7 @@ def _image(config: ConfigView, named: ConfigView, finest: Volume) -> Volume:
     """What a pass floods: the preprocessed raw volume, resampled, or an image of its own."""
     if named.image is None:
         return finest if named.voxel_size_nm is None else resampled(finest, tuple(named.voxel_size_nm))
-    stated = named.image.voxel_size_nm or named.voxel_size_nm
-    image = open_volume(named.image.spec, voxel_size_nm=stated and tuple(stated))
+    image = _open_scale(named)
     if named.voxel_size_nm is not None and not np.allclose(
         image.voxel_size_nm, named.voxel_size_nm, rtol=1e-3
     ):
@@ -229,6 +228,18 @@ def _image(config: ConfigView, named: ConfigView, finest: Volume) -> Volume:
             f"{image.voxel_size_nm} nm (z, y, x); leave out one of the two"
         )
     return preprocessed(image, config.preprocessing)
+
+
+def _open_scale(named: ConfigView) -> Volume:
+    """The image of a pass, which has the size the pass states where its file says nothing."""
+    spec, stated = named.image.spec, named.image.voxel_size_nm
+    if stated is not None or named.voxel_size_nm is None:
+        return open_volume(spec, voxel_size_nm=stated and tuple(stated))
+    try:
+        return open_volume(spec)
+    except VolumeError:
+        # Whatever else is wrong with it shows again.
+        return open_volume(spec, voxel_size_nm=tuple(named.voxel_size_nm))
 
 
 def _settings(

@@ -7,7 +7,7 @@ are known in the subvolume itself, not in its margin.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -21,9 +21,10 @@ from inference.subvolume import Obstacles, Surroundings
 from inference.workspace import Workspace
 from jobs.pieces import PieceError
 from jobs.plan import Subvolume
-from volumes import Box, Volume, downsample_labels
+from volumes import Box, Volume
 from volumes.box import Zyx
-from volumes.derived import upsample_labels
+from volumes.derived import to_coarse, upsample_labels
+from volumes.pyramid import downsample_block
 
 
 def surroundings_of(workspace: Workspace, each: ResolvedPass, subvolume: Subvolume) -> Surroundings:
@@ -73,23 +74,21 @@ def objects_at(
     if found is None:
         raise PieceError(f"{directory} has no result for subvolume {subvolume.name}; run the stage first")
     own = workspace.passes[stage].factors if stage in workspace.passes else (1, 1, 1)
-    wanted = Box(
-        tuple(n // f for n, f in zip(subvolume.box.start, factors, strict=True)),  # type: ignore[arg-type]
-        tuple(-(-n // f) for n, f in zip(subvolume.box.stop, factors, strict=True)),  # type: ignore[arg-type]
-    )
-    if own == factors:
-        return found.segmentation, found.settings
-    finer = [max(1, o // f) for o, f in zip(own, factors, strict=True)]
-    coarser = [max(1, f // o) for o, f in zip(own, factors, strict=True)]
+    common = _zyx(min(pair) for pair in zip(own, factors, strict=True))
+    at = to_coarse(subvolume.box, common)
     labels = found.segmentation
-    if max(finer) > 1:
-        labels = upsample_labels(labels, found.box.start, _zyx(finer), wanted)
-    if max(coarser) > 1:
-        labels = downsample_labels(labels, coarser)
+    if own != common:
+        labels = upsample_labels(labels, found.box.start, _ratio(own, common), at)
+    if factors != common:
+        labels = downsample_block(labels, at, _ratio(factors, common), labels=True)
     return labels, found.settings
 
 
-def _zyx(values: Sequence[int]) -> Zyx:
+def _ratio(coarse: Zyx, fine: Zyx) -> Zyx:
+    return _zyx(c // f for c, f in zip(coarse, fine, strict=True))
+
+
+def _zyx(values: Iterable[int]) -> Zyx:
     z, y, x = values
     return z, y, x
 
