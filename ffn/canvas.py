@@ -77,7 +77,7 @@ class Canvas:
         keep_probability: bool = True,
     ) -> None:
         if not np.isfinite(image).all():
-            raise VolumeError("the image has values that are not finite; replace them or mask them out")
+            raise VolumeError("the image has values that are not finite; replace them")
         self.options = options
         self.segmentation = _as_int32(segmentation, image.shape)
         self.flood = Flood(image, options, obstacles=self.segmentation, movement_mask=movement_mask)

@@ -26,7 +26,7 @@ def measured_batch_size(network: NetworkFile, compute_dtype: str, most: int) -> 
     Args:
       network: what will run.
       compute_dtype: float32 or bfloat16.
-      most: subvolumes there are; a batch takes no more than one field of view of each.
+      most: subvolumes that share a batch, which takes no more than one field of view of each.
 
     Returns:
       The batch size, and a line that says what was measured (empty when there was nothing to choose).

@@ -113,6 +113,6 @@ def normalise(image: np.ndarray, mean: float, stddev: float, spec: str) -> np.nd
             z, y, x = np.argwhere(bad)[0]
             raise VolumeError(
                 f"image '{spec}' has {np.count_nonzero(bad)} voxels that are NaN or infinite, the first at "
-                f"z {z}, y {y}, x {x} of the box read; replace them or mask them out"
+                f"z {z}, y {y}, x {x} of the box read; replace them"
             )
     return (image.astype(np.float32) - np.float32(mean)) / np.float32(stddev)

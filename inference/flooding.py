@@ -98,13 +98,13 @@ def flood_or_find(
     path = subvolume_path(directory, corner)
     found, note = load_or_note(directory, corner)
     if found is not None:
-        require_same_settings(found.settings, loaded[1], path)
+        require_same_settings(found.settings, loaded.made_from, path)
         return PieceReport(found.counts, reused=True)
     reporter = current_reporter()
     result = segment_subject(
         subject,
         loaded,
-        service_of(config, each).run,
+        lambda task: service_of(config, each).run(task),
         report=lambda voxels, fovs: reporter(voxels, fovs=fovs),
         checkpoint=path.with_suffix(UNFINISHED),
         checkpoint_seconds=config.inference.checkpoint_interval_seconds,

@@ -70,7 +70,7 @@ def run_request(
     path = subvolume_path(directory, box.start)
     found = load_result(directory, box.start)
     if found is not None:
-        require_same_settings(found.settings, load_subject(subject)[1], path)
+        require_same_settings(found.settings, load_subject(subject).made_from, path)
         return path, found
     interval = request.checkpoint_interval
     result = segment_subvolume(

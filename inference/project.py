@@ -25,7 +25,7 @@ from inference.passes import pass_cautions
 from inference.reconcile import Reconciled, describe_reconciliation, finish_stage, reconcile_stage
 from inference.shift_masks import check_shift_mask
 from inference.stage_reports import StageReport, counts_of, progress_of, rate_shown, write_json
-from inference.subvolume import Subject, require_segmentable
+from inference.subvolume import Subject, require_fitting, require_segmentable
 from inference.supervoxel_table import SupervoxelTable
 from inference.supervoxels import open_targets, put_supervoxels_in_place, write_table
 from inference.workspace import BYTES_PER_VOXEL, Workspace, open_workspace
@@ -75,16 +75,19 @@ def run_project(
 
 
 def threads_of(workspace: Workspace) -> int:
-    """Subvolumes that a worker floods side by side: those asked for, or enough for two batches in flight.
+    """Subvolumes that a worker floods side by side: those asked for, or enough for two batches in flight."""
+    section = workspace.config.inference
+    return int(section.subvolumes_in_flight or min(2 * (section.batch_size or 1), most_in_flight(workspace)))
 
-    The latter as far as the memory allowed for them goes, and no more than there are.
+
+def most_in_flight(workspace: Workspace) -> int:
+    """Subvolumes that a worker can flood side by side: those asked for, or as many as there are and fit the
+    memory allowed for them.
     """
     section = workspace.config.inference
-    if section.subvolumes_in_flight is not None:
-        return int(section.subvolumes_in_flight)
     voxels = max(subvolume.box.size for subvolume in workspace.plan)
     fitting = int(section.subvolumes.memory_gb * 1e9 / (BYTES_PER_VOXEL * voxels))
-    return max(1, min(2 * (section.batch_size or 1), fitting, len(workspace.plan)))
+    return int(section.subvolumes_in_flight or max(1, min(fitting, len(workspace.plan))))
 
 
 def with_batch_size(workspace: Workspace) -> tuple[ConfigView, str]:
@@ -103,7 +106,9 @@ def with_batch_size(workspace: Workspace) -> tuple[ConfigView, str]:
         size = earlier.batch_size if earlier is not None else None
     if size is None:
         first = next(iter(workspace.passes.values()))
-        size, line = measured_batch_size(first.network, first.settings.compute_dtype, len(workspace.plan))
+        # Half of what can be in flight, since a second batch is made ready while the first is computed.
+        most = max(1, most_in_flight(workspace) // 2)
+        size, line = measured_batch_size(first.network, first.settings.compute_dtype, most)
     return config.replace(inference=config.inference.replace(batch_size=size)), line
 
 
@@ -128,8 +133,9 @@ def require_runnable(workspace: Workspace) -> None:
         check_shift_mask(masks.shifts, image)
     for each in workspace.passes.values():
         region = each.own_box(workspace.inputs.box)
-        boxes = [region, *(each.own_box(subvolume.box) for subvolume in workspace.plan)]
-        for box in boxes[: 1 if len(workspace.plan) == 1 else None]:
+        require_fitting(Subject(each.image, region, region, each.network, each.settings))
+        for subvolume in workspace.plan:
+            box = each.own_box(subvolume.box)
             require_segmentable(Subject(each.image, box, region, each.network, each.settings))
 
 

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -95,10 +95,12 @@ class Surroundings:
     Attributes:
       obstacles: gives those of a box (margin included, which may leave the image).
       made_from: what they follow from, plain JSON values.
+      shut: masks keep out all of the subvolume and nothing is there before; then the image is not read.
     """
 
     obstacles: Callable[[Box], Obstacles] = lambda _: Obstacles()
     made_from: Mapping[str, object] = field(default_factory=dict)
+    shut: bool = False
 
 
 class Runner(Protocol):
@@ -144,7 +146,18 @@ class Subject:
         return z, y, x
 
 
-Loaded: TypeAlias = tuple[np.ndarray, dict[str, object]]
+class Loaded(NamedTuple):
+    """What a subvolume is segmented from.
+
+    Attributes:
+      image: with margin as networks see it, float32 (z, y, x); empty where everything is shut.
+      obstacles: of the box with its margin.
+      made_from: everything the result follows from, plain JSON values.
+    """
+
+    image: np.ndarray
+    obstacles: Obstacles
+    made_from: dict[str, object]
 
 
 def describe_pass(image: Volume, network: NetworkFile, settings: PassSettings) -> dict[str, object]:
@@ -171,34 +184,51 @@ def _files_of(arguments: object) -> dict[str, object]:
 
 
 def load_subject(subject: Subject) -> Loaded:
-    """The image of a subvolume, and everything its result follows from.
+    """The image of a subvolume, what lies in its way, and everything its result follows from.
 
-    The voxels themselves count, not only where they lie: an image that was replaced is another image.
-
-    Returns:
-      The image with margin as networks see it, float32 (z, y, x), and plain JSON values.
+    The voxels themselves count, not only where they lie: an image or a mask that was replaced is another one.
 
     Raises:
-      VolumeError: see `require_segmentable`; NaN or infinite voxels.
+      VolumeError: see `require_segmentable`; NaN or infinite voxels, a mask that cannot be read.
     """
-    settings, box = subject.settings, subject.box
-    grey = read_with_margin(subject.image, box, subject.margin)
+    settings, box, surroundings = subject.settings, subject.box, subject.surroundings
     made_from = {
         **describe_pass(subject.image, subject.network, settings),
-        **subject.surroundings.made_from,
-        "image_digest": array_digest(grey),
+        **surroundings.made_from,
         "box_zyx": [list(box.start), list(box.stop)],
         "margin_zyx": [list(pair) for pair in subject.margin],
     }
-    return normalise(grey, settings.image_mean, settings.image_stddev, subject.image.spec), made_from
+    if surroundings.shut:
+        return Loaded(np.zeros((0, 0, 0), np.float32), Obstacles(), {**made_from, "shut": True})
+    grey = read_with_margin(subject.image, box, subject.margin)
+    obstacles = surroundings.obstacles(grown(box, subject.margin))
+    made_from["image_digest"] = array_digest(grey)
+    for name in ("segmentation", "movement", "seeds"):
+        array = getattr(obstacles, name)
+        if array is not None:
+            made_from[f"{name}_digest"] = array_digest(array)
+    seen = normalise(grey, settings.image_mean, settings.image_stddev, subject.image.spec)
+    return Loaded(seen, obstacles, made_from)
 
 
 def require_segmentable(subject: Subject) -> None:
     """Checks a subvolume before any work is spent on it; reads no voxels of images of whole numbers.
 
     Raises:
-      VolumeError: the box is empty, leaves the volume, or is smaller than the field of view, the volume is
-        too small to be mirrored, or a float image has NaN voxels.
+      VolumeError: see `require_fitting`; or a float image has NaN voxels.
+    """
+    require_fitting(subject)
+    image, settings = subject.image, subject.settings
+    if np.issubdtype(image.dtype, np.floating):
+        normalise(image.read(subject.box), settings.image_mean, settings.image_stddev, image.spec)
+
+
+def require_fitting(subject: Subject) -> None:
+    """Checks where a subvolume lies; reads no voxels.
+
+    Raises:
+      VolumeError: the box is empty, leaves the volume, or is smaller than the field of view, or the volume is
+        too small to be mirrored.
     """
     image, box, fov = subject.image, subject.box, subject.network.info.architecture.fov_zyx
     if box.is_empty:
@@ -211,9 +241,6 @@ def require_segmentable(subject: Subject) -> None:
             "take a larger box or a network with a smaller field of view"
         )
     require_room_for(subject.margin, box, image)
-    if np.issubdtype(image.dtype, np.floating):
-        settings = subject.settings
-        normalise(image.read(box), settings.image_mean, settings.image_stddev, image.spec)
 
 
 def segment_subvolume(
@@ -286,8 +313,9 @@ def segment_subject(
     Returns:
       The objects in the box.
     """
-    seen, made_from = loaded
-    obstacles = subject.surroundings.obstacles(grown(subject.box, subject.margin))
+    seen, obstacles, made_from = loaded
+    if subject.surroundings.shut:
+        return _nothing(subject, made_from)
     with _SEEDING:
         seeds = _seeds(subject, seen, obstacles)
     canvas = Canvas(
@@ -309,13 +337,15 @@ def segment_subject(
 
 def _seeds(subject: Subject, seen: np.ndarray, obstacles: Obstacles) -> np.ndarray:
     """Seeds (n, 3) in the order in which they are tried, voxels from the corner of the margin."""
-    settings = subject.settings
+    settings, mask = subject.settings, _united(obstacles.movement, obstacles.seeds)
+    if mask is not None and mask.all():
+        return np.zeros((0, 3), np.int64)
     context = SeedContext(
         image=seen,
         fov_zyx=settings.options.fov_zyx,
         voxel_size_nm=settings.seed_voxel_size_nm,
         segmentation=obstacles.segmentation,
-        mask=_united(obstacles.movement, obstacles.seeds),
+        mask=mask,
         corner_zyx=grown(subject.box, subject.margin).start,
         load_origins=lambda directory, corner: _origins_of(directory, corner, subject),
     )
@@ -342,6 +372,21 @@ def _origins_of(directory: str, corner_zyx: Zyx, subject: Subject) -> np.ndarray
             "run the pass that writes it first"
         )
     return found.seeds_zyx[found.fovs > 0] + [part.start for part in inner]
+
+
+def _nothing(subject: Subject, made_from: dict[str, object]) -> SubvolumeResult:
+    """The result of a subvolume that nothing was done in."""
+    none = np.zeros(0, np.int64)
+    return SubvolumeResult(
+        box=subject.box,
+        segmentation=np.zeros(subject.box.shape, np.int32),
+        probability=np.zeros(subject.box.shape, np.uint8),
+        object_ids=none,
+        seeds_zyx=none.reshape(0, 3),
+        fovs=none,
+        counts={"seeds": 0, "fovs": 0, "seconds": 0.0, "objects": 0},
+        settings=made_from,
+    )
 
 
 def _result(

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from configs import ConfigView
+from inference.context import face_margins, grown
 from inference.identity import settings_digest
-from inference.masks import build_mask, downsample_mask
+from inference.masks import box_excluded, build_mask, downsample_mask
 from inference.passes import ResolvedPass
 from inference.results import load_result
 from inference.shift_masks import shift_mask
@@ -49,7 +50,7 @@ def surroundings_of(workspace: Workspace, each: ResolvedPass, subvolume: Subvolu
             _mask(masks.seeds, workspace.inputs.image, each, box),
         )
 
-    return Surroundings(obstacles, described)
+    return Surroundings(obstacles, described, objects is None and _is_shut(workspace, each, inner))
 
 
 def objects_at(
@@ -110,6 +111,15 @@ def _placed(objects: np.ndarray, inner: Box, box: Box) -> np.ndarray:
     around = np.zeros(box.shape, np.int32)
     around[inner.slices(box.start)] = objects
     return around
+
+
+def _is_shut(workspace: Workspace, each: ResolvedPass, inner: Box) -> bool:
+    """Whether masks keep out every voxel of a box and its margin."""
+    masks, image = workspace.config.masks, workspace.inputs.image
+    region, settings = each.own_box(workspace.inputs.box), each.settings
+    margin = face_margins(inner, region, settings.options.radius_zyx, mirror=settings.mirror_margin)
+    there = each.raw_box(grown(inner, margin)).intersect(image.bounds)
+    return box_excluded([*masks.movement, *masks.seeds], there, image)
 
 
 def _movement_mask(workspace: Workspace, each: ResolvedPass, box: Box) -> np.ndarray | None:
