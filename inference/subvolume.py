@@ -328,7 +328,8 @@ def segment_subject(
     watch = Watch(canvas, subject.inner, report)
     keeper = Keeper(checkpoint, checkpoint_seconds, made_from, watch)
     keeper.restore()
-    run(watched(segment_all(canvas, seeds), watch, keeper))
+    if len(seeds):
+        run(watched(segment_all(canvas, seeds), watch, keeper))
     watch.look()
     result = _result(canvas, subject, {"seeds": len(seeds), **watch.counts()}, made_from)
     keeper.discard()
