@@ -239,6 +239,27 @@ def test_without_ground_truth_coverage_counts_all_voxels(place, capsys):
     assert f"coverage {' -> '.join(shares)}" in capsys.readouterr().out
 
 
+PHANTOM = """
+name: "phantom"
+output_dir: "out"
+phantom {{ shape {{ z: 32 y: 48 x: 48 }} seed: 3 }}
+network {{ weights: "builtin:phantom" }}
+inference {{ options {{ min_segment_size: {least} }} edge_context: MIRROR batch_size: 1 }}
+evaluation {{ }}
+"""
+
+
+@pytest.mark.slow
+def test_a_phantom_gets_more_covered_and_keeps_every_voxel(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("c.textproto").write_text(PHANTOM.format(least=5000))
+    assert run("--config", "c.textproto") == 0
+    Path("c.textproto").write_text(PHANTOM.format(least=300))
+    assert reseed() == 0
+    stages = metrics(FIRST)
+    assert added().any() and stages["reseeded"]["coverage"] > stages["before"]["coverage"] + 0.05
+
+
 # Interruptions
 
 
