@@ -44,6 +44,7 @@ EXTRAS = {
     "test": [
         "grpcio-tools>=1.80",
         "hypothesis>=6.100",
+        "jax>=0.5",
         "mypy>=1.14",
         "packaging>=23.2",
         "pytest>=8.0",
