@@ -17,7 +17,8 @@ from inference.identity import network_digest, require_same_settings
 from inference.passes import ResolvedPass
 from inference.results import SubvolumeResult, load_result, save_result, subvolume_path
 from inference.service import FloodService
-from inference.subvolume import Subject, load_subject, segment_subject
+from inference.subject import Subject, load_subject
+from inference.subvolume import segment_subject
 from inference.surroundings import surroundings_of
 from inference.workspace import Source, Workspace, open_workspace
 from jobs.in_worker import current_reporter, per_worker

@@ -19,15 +19,15 @@ from inference.identity import require_same_settings
 from inference.masks import build_mask, check_masks
 from inference.results import SubvolumeResult, load_result, save_result, subvolume_path
 from inference.shift_masks import check_request_shift_mask, request_shift_mask
-from inference.subvolume import (
+from inference.subject import (
     Obstacles,
     PassSettings,
     Subject,
     Surroundings,
     load_subject,
     require_segmentable,
-    segment_subvolume,
 )
+from inference.subvolume import segment_subvolume
 from jobs.progress import Progress
 from volumes import Box, Volume, open_volume
 

@@ -19,7 +19,7 @@ from configs import ConfigError, ConfigView
 from ffn.flood import FloodOptions
 from ffn.tf1_checkpoint import import_checkpoint
 from ffn.weights import NetworkFile, NetworkInfo, load_network
-from inference.subvolume import PassSettings
+from inference.subject import PassSettings
 from volumes import Box, Volume, VolumeError, open_volume, whole_factors
 from volumes.box import Zyx
 from volumes.derived import preprocessed, resampled, to_coarse

@@ -25,7 +25,7 @@ from inference.passes import pass_cautions
 from inference.reconcile import Reconciled, describe_reconciliation, finish_stage, reconcile_stage
 from inference.shift_masks import check_shift_mask
 from inference.stage_reports import StageReport, counts_of, progress_of, rate_shown, write_json
-from inference.subvolume import Subject, require_fitting, require_segmentable
+from inference.subject import Subject, require_fitting, require_segmentable
 from inference.supervoxel_table import SupervoxelTable
 from inference.supervoxels import open_targets, put_supervoxels_in_place, write_table
 from inference.workspace import BYTES_PER_VOXEL, Workspace, open_workspace

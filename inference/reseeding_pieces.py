@@ -22,7 +22,7 @@ from inference.passes import ResolvedPass
 from inference.reconciliation import object_voxels, relabel
 from inference.reseeding_job import STAGE, Reseeding, ReseedingJob, seed_room, seeds_in
 from inference.results import SubvolumeResult
-from inference.subvolume import Obstacles, PassSettings, Subject, Surroundings
+from inference.subject import Obstacles, PassSettings, Subject, Surroundings
 from inference.surroundings import mirrored, surroundings_of
 from jobs.plan import Subvolume
 from volumes import Box, VolumeError, downsample_labels

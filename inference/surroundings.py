@@ -18,7 +18,7 @@ from inference.masks import box_excluded, build_mask, downsample_mask
 from inference.passes import ResolvedPass
 from inference.results import load_result
 from inference.shift_masks import shift_mask
-from inference.subvolume import Obstacles, Surroundings
+from inference.subject import Obstacles, Surroundings
 from inference.workspace import Workspace
 from jobs.pieces import PieceError
 from jobs.plan import Subvolume

@@ -16,7 +16,7 @@ from configs import ConfigError, ConfigView
 from inference.identity import settings_digest
 from inference.inputs import Inputs, open_inputs
 from inference.passes import Fold, ResolvedPass, read_network, resolve_folds, resolve_passes
-from inference.subvolume import describe_pass
+from inference.subject import describe_pass
 from jobs.plan import Subvolume, largest_size, plan_subvolumes
 from volumes import Box, VolumeError
 from volumes.box import Zyx
