@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from threading import Semaphore
 
 import numpy as np
 import pytest
-from fake_network import FakeNetwork, dim_blobs, drive
+from fake_network import FakeNetwork, LateAnswer, dim_blobs, drive
 
 from ffn.canvas import Canvas, segment_all
 from ffn.flood import FloodOptions, FovRequest
@@ -25,13 +27,34 @@ def subvolume(number: int) -> Generator[FovRequest, np.ndarray, Canvas]:
     return segment_all(Canvas(image, OPTIONS), peak_seeds(image, FOV))
 
 
+class Patient(FakeNetwork):
+    """Answers when five floods have been begun, so that batches can be full however threads are scheduled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = Semaphore(0)
+
+    def submit(self, image: np.ndarray, logits: np.ndarray) -> LateAnswer:
+        if not self.batch_sizes:
+            for _ in range(5):
+                assert self.begun.acquire(timeout=30)
+            time.sleep(0.1)
+        return super().submit(image, logits)
+
+
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_floods_of_many_threads_end_as_they_do_alone(batch_size: int) -> None:
     alone = [drive(subvolume(number), FOV).segmentation for number in range(5)]
-    network = FakeNetwork()
+    network = Patient()
+
+    def begin(number: int) -> np.ndarray:
+        flood = subvolume(number)
+        network.begun.release()
+        return service.run(flood).segmentation
+
     service = FloodService(network, FOV, batch_size=batch_size)
     with ThreadPoolExecutor(5) as threads:
-        together = list(threads.map(lambda n: service.run(subvolume(n)).segmentation, range(5)))
+        together = list(threads.map(begin, range(5)))
     service.close()
     for expected, found in zip(alone, together, strict=True):
         np.testing.assert_array_equal(found, expected)
