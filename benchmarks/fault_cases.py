@@ -100,7 +100,7 @@ def differences(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarr
 
 def leftovers(output: Path) -> list[str]:
     """Files of the output directory that a finished run has no use for."""
-    marks = (".tmp-", ".unfinished", ".probe-", ".writable-")
+    marks = (".tmp-", ".unfinished", "__lock")
     names = (path.relative_to(output).as_posix() for path in sorted(output.rglob("*")) if path.is_file())
     return [name for name in names if any(mark in name for mark in marks)]
 

@@ -92,11 +92,6 @@ class Keeper:
         save_npz(self._path, {"made_from": np.array(self._made_from), **counts, **snapshot}, compress=False)
         self._last = time.monotonic()
 
-    def discard(self) -> None:
-        """Removes what is stored; the result is complete."""
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
-
 
 def watched(
     task: FloodTask[Canvas], watch: Watch, keeper: Keeper

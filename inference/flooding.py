@@ -15,7 +15,7 @@ from ffn.backend import make_predictor
 from ffn.weights import instantiate
 from inference.identity import network_digest, require_same_settings
 from inference.passes import ResolvedPass
-from inference.results import SubvolumeResult, load_result, save_result, subvolume_path
+from inference.results import UNFINISHED, SubvolumeResult, load_result, save_result, subvolume_path
 from inference.service import FloodService
 from inference.subject import Subject, load_subject
 from inference.subvolume import segment_subject
@@ -23,8 +23,6 @@ from inference.surroundings import surroundings_of
 from inference.workspace import Source, Workspace, open_workspace
 from jobs.in_worker import current_reporter, per_worker
 from jobs.pieces import CorruptPieceError
-
-UNFINISHED = ".unfinished"
 
 
 class PieceReport(NamedTuple):
@@ -100,6 +98,7 @@ def flood_or_find(
     found, note = load_or_note(directory, corner)
     if found is not None:
         require_same_settings(found.settings, loaded.made_from, path)
+        path.with_suffix(UNFINISHED).unlink(missing_ok=True)
         return PieceReport(found.counts, reused=True)
     reporter = current_reporter()
     result = segment_subject(

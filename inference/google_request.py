@@ -17,7 +17,7 @@ from ffn.weights import NetworkFile
 from inference.checkpoints import Report
 from inference.identity import require_same_settings
 from inference.masks import build_mask, check_masks
-from inference.results import SubvolumeResult, load_result, save_result, subvolume_path
+from inference.results import UNFINISHED, SubvolumeResult, load_result, save_result, subvolume_path
 from inference.shift_masks import check_request_shift_mask, request_shift_mask
 from inference.subject import (
     Obstacles,
@@ -80,7 +80,7 @@ def run_request(
         settings,
         surroundings=surroundings,
         report=None if progress is None else _shown(progress),
-        checkpoint=path.with_suffix(".unfinished") if interval else None,
+        checkpoint=path.with_suffix(UNFINISHED) if interval else None,
         checkpoint_seconds=interval,
     )
     result = replace(result, box=box)

@@ -17,10 +17,11 @@ import numpy as np
 from configs import ConfigError, ConfigView
 from evaluation.slices import write_slices_png
 from inference.workspace import Workspace
-from jobs.pieces import atomic_path
+from jobs.pieces import atomic_path, remove_leftovers
 from volumes import Box, Volume, create_volume
 
 _PICTURE_EDGE = 512
+_ZARR = "supervoxels.zarr"
 ReadBlock = Callable[[Box], np.ndarray]
 
 
@@ -56,8 +57,15 @@ def unfinished(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.unfinished")
 
 
+def remove_what_kills_left(workspace: Workspace, before: float) -> None:
+    """Removes temporary files in a project's directory that are older than `before` (s since the epoch)."""
+    remove_leftovers(workspace.output, before, besides=(*workspace.volumes_written, _ZARR))
+
+
 def put_in_place(folder: Path) -> None:
-    """An unfinished folder takes its place; one that is there gives way."""
+    """An unfinished folder takes its place; one that is there gives way, like any that gave way before."""
+    for retired in folder.parent.glob(f".{folder.name}-*"):
+        shutil.rmtree(retired)
     if folder.is_dir():
         retired = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
         os.replace(folder, retired)
@@ -81,7 +89,7 @@ def write_streams(workspace: Workspace, read: ReadBlock, blocks: Iterable[Box]) 
             temporary.unlink()
             _stream(f"{temporary}:segmentation", workspace, read, blocks)
     if asked.zarr:
-        folder = output / "supervoxels.zarr"
+        folder = output / _ZARR
         shutil.rmtree(unfinished(folder), ignore_errors=True)
         _stream(f"zarr://{unfinished(folder).resolve()}", workspace, read, blocks)
         put_in_place(folder)

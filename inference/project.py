@@ -8,6 +8,7 @@ anything is done.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,13 @@ from inference.identity import check_directory, claim_directory
 from inference.inputs import Inputs
 from inference.label_stages import Targets, assemble, combine_subvolume, reconciliation_directory
 from inference.masks import check_masks
-from inference.outputs import require_supported, require_writable, write_picture, write_streams
+from inference.outputs import (
+    remove_what_kills_left,
+    require_supported,
+    require_writable,
+    write_picture,
+    write_streams,
+)
 from inference.passes import pass_cautions
 from inference.reconcile import Reconciled, describe_reconciliation, finish_stage, reconcile_stage
 from inference.shift_masks import check_shift_mask
@@ -69,8 +76,10 @@ def run_project(
     save_resolved(config, workspace.output / "config.textproto")
     run = config.run
     settings = WorkerSettings(run.workers, run.scheduler, run.retries, threads_of(workspace))
+    started = time.time()
     with worker_pool(settings) as pool:
         _run(workspace, pool, report, caution)
+    remove_what_kills_left(workspace, started)
     return workspace.inputs
 
 

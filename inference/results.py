@@ -16,6 +16,9 @@ import numpy as np
 from jobs.pieces import load_npz, save_npz
 from volumes import Box
 
+# Ends the name of the file in which an unfinished flood is kept.
+UNFINISHED = ".unfinished"
+
 
 @dataclass(frozen=True)
 class SubvolumeResult:
@@ -55,7 +58,7 @@ def save_result(
 ) -> Path:
     """Writes the segmentation and the probabilities; returns the path of the segmentation.
 
-    The segmentation appears last: where it is, everything is.
+    The segmentation appears last: where it is, everything is. The unfinished flood beside it goes after that.
 
     Args:
       directory: of all subvolumes.
@@ -77,6 +80,7 @@ def save_result(
             "settings": np.array(json.dumps(result.settings, sort_keys=True)),
         },
     )
+    path.with_suffix(UNFINISHED).unlink(missing_ok=True)
     return path
 
 

@@ -107,7 +107,8 @@ def segment_subject(
       loaded: what `load_subject` gave for it.
       run: runs the flood.
       report: called now and then with the voxels filled and the fields of view seen so far.
-      checkpoint: file that an unfinished run is kept in and continued from; removed in the end. None = not.
+      checkpoint: file that an unfinished run is kept in and continued from; it stays until the result is
+        stored (`save_result` removes the one beside it). None = not.
       checkpoint_seconds: time between two checkpoints; 0 = none.
 
     Returns:
@@ -131,9 +132,7 @@ def segment_subject(
     if len(seeds):
         run(watched(segment_all(canvas, seeds), watch, keeper))
     watch.look()
-    result = _result(canvas, subject, {"seeds": len(seeds), **watch.counts()}, made_from)
-    keeper.discard()
-    return result
+    return _result(canvas, subject, {"seeds": len(seeds), **watch.counts()}, made_from)
 
 
 def _seeds(subject: Subject, seen: np.ndarray, obstacles: Obstacles) -> np.ndarray:

@@ -17,7 +17,7 @@ import io
 import os
 import secrets
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from configs.errors import ReconstructionError
 
 DIGEST_LABEL = b"blake2b-256 "
 _DIGEST_LENGTH = 64
+_TEMPORARY = ".tmp-"
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -56,7 +57,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         PieceError: the directory cannot be written to, or the disk is full.
     """
     target = Path(path)
-    temporary = target.with_name(f".tmp-{secrets.token_hex(4)}-{target.name}")
+    temporary = target.with_name(f"{_TEMPORARY}{secrets.token_hex(4)}-{target.name}")
     _reserve(temporary, target)
     try:
         yield temporary
@@ -71,6 +72,22 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def remove_leftovers(directory: str | os.PathLike[str], before: float, besides: Collection[str] = ()) -> None:
+    """Remove the temporary files of writers that were killed.
+
+    Args:
+        directory: whatever lies in it at any depth is looked at.
+        before: seconds since the epoch; younger files may be somebody's who still writes.
+        besides: names of folders that are passed over, like all whose name begins with a dot.
+    """
+    for folder, inner, files in os.walk(directory):
+        inner[:] = [name for name in inner if name not in besides and not name.startswith(".")]
+        for path in (Path(folder, name) for name in files if name.startswith(_TEMPORARY)):
+            with suppress(OSError):
+                if path.stat().st_mtime < before:
+                    path.unlink()
 
 
 def require_writable_file(path: str | os.PathLike[str]) -> None:

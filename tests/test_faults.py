@@ -121,7 +121,7 @@ def test_a_damaged_checkpoint_is_not_gone_on_from(rerun, expected):
 def test_runs_that_are_killed_at_random_moments_end_like_an_undisturbed_one(tmp_path):
     make_project(tmp_path)
     expected, files = run_undisturbed(tmp_path)
-    outcome = Disturbed(tmp_path, expected, most_files=files // 4, seed=11).go(kills=5)
+    outcome = Disturbed(tmp_path, expected, most_files=files // 4, seed=5).go(kills=5)
     assert outcome.differences == []
     assert outcome.finished >= 1
     assert {kill.how for kill in outcome.kills} == set(HOWS), "take a seed that draws all of them"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from jobs import CorruptPieceError, PieceError, Progress, atomic_path, load_npz, save_npz
+from jobs.pieces import remove_leftovers
 
 DTYPES = st.sampled_from([np.dtype(name) for name in ("bool", "u1", "i2", "u8", "f4", ">i4", "U3")])
 
@@ -35,6 +36,17 @@ def test_an_error_keeps_the_old_file_and_removes_the_new_one(tmp_path: Path) -> 
         raise RuntimeError("halfway")
     assert target.read_text() == "old"
     assert os.listdir(tmp_path) == ["table.txt"]
+
+
+def test_what_killed_writers_left_is_removed_but_nothing_that_is_still_written(tmp_path: Path) -> None:
+    names = ["a/.tmp-1-piece.npz", "a/b/.tmp-2-piece.npz", "a/piece.npz", "volume/.tmp-3", ".other/.tmp-4"]
+    for name in [*names, "a/.tmp-5-young.npz"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (100, 100 if name in names else 200))
+    remove_leftovers(tmp_path, 150, besides=["volume"])
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"a/piece.npz", "volume/.tmp-3", ".other/.tmp-4", "a/.tmp-5-young.npz"}
 
 
 def test_a_place_that_cannot_be_written_is_named_before_the_work(tmp_path: Path) -> None:
