@@ -3,9 +3,9 @@
     python -m benchmarks.accuracy --seeds 1,2,3 --json out/accuracy.json
 
 For each seed a default phantom is made and the chain run on it (`configs/multiresolution.textproto`: forward,
-reversed, coarse, consensus, multiresolution). VOI, adapted Rand error and coverage are printed per seed and as a
-mean, unsegmented voxels counted as one object and ("seg.") left out. Seeds that a network states it was trained
-on are refused.
+reversed, coarse, consensus, multiresolution). VOI, adapted Rand error and coverage are printed per seed and
+as a mean, unsegmented voxels counted as one object and ("seg.") left out. Seeds that a network states it was
+trained on are refused.
 """
 
 from __future__ import annotations
