@@ -7,6 +7,7 @@ from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from scipy.special import logit
@@ -208,9 +209,14 @@ def test_a_run_is_not_continued_with_other_settings(slabs, tmp_path, change):
     assert train(TINY, [slabs], [1.0], _settings(16), tmp_path).figures["fovs"] == 16
 
 
-def test_a_diverged_loss_stops_the_run(slabs, tmp_path):
-    with pytest.raises(ConfigError, match="diverged at step"):
-        train(TINY, [slabs], [1.0], _settings(200, learning_rate=1e30), tmp_path)
+def test_a_diverged_loss_stops_the_run_and_names_a_checkpoint_only_where_there_is_one(slabs, tmp_path):
+    wild = _settings(200, learning_rate=1e30)
+    with pytest.raises(ConfigError, match="diverged at step .* before the first checkpoint; lower") as caught:
+        train(TINY, [slabs], [1.0], wild, tmp_path)
+    assert "checkpoint.npz" not in str(caught.value) and not list(tmp_path.iterdir())
+    with pytest.raises(ConfigError, match=r"diverged.*last good checkpoint is .*checkpoint\.npz: lower"):
+        train(TINY, [slabs], [1.0], replace(wild, checkpoint_steps=1), tmp_path)
+    assert (tmp_path / "checkpoint.npz").exists()
 
 
 CONFIG = """
@@ -295,6 +301,65 @@ def test_train_ffn_refuses_what_it_cannot_train_on(tmp_path, monkeypatch, capsys
     error = capsys.readouterr().err
     assert says in error and error.count("\n") == 1
     assert not (tmp_path / "net.ffn.h5").exists()
+
+
+def _with_nan(raw, labels):
+    raw = raw.astype(np.float32)
+    raw[3, 4, 5] = np.nan
+    return raw, labels
+
+
+def _with_infinity(raw, labels):
+    raw = raw.astype(np.float64)
+    raw[3, 4, 5] = 1e300  # finite, but not in float32
+    return raw, labels
+
+
+def _with_a_negative_label(raw, labels):
+    labels = labels.astype(np.int32)
+    labels[3, 4, 5:] = -7
+    return raw, labels
+
+
+@pytest.mark.parametrize(
+    "spoil, says",
+    [
+        (_with_nan, "a.h5:raw holds nan at voxel (3, 4, 5) (zyx), which is not finite"),
+        (_with_infinity, "a.h5:raw holds 1e+300 at voxel (3, 4, 5) (zyx)"),
+        (_with_a_negative_label, "a.h5:labels has label -7 at voxel (3, 4, 5) (zyx)"),
+        (lambda raw, labels: (raw, labels.astype(np.float32)), "labels are float32; object IDs are integers"),
+    ],
+    ids=["not a number", "beyond float32", "negative label", "float labels"],
+)
+@pytest.mark.parametrize("extra", ["", "preprocessing { invert: true }"], ids=["plain", "preprocessed"])
+def test_data_that_cannot_be_trained_on_are_refused_before_anything_is_written(
+    tmp_path, monkeypatch, capsys, spoil, says, extra
+):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    raw, labels = spoil(rng.integers(1, 255, (24, 24, 24), np.uint8), two_slabs((24, 24, 24))[1])
+    with h5py.File("a.h5", "w") as file:
+        file["raw"], file["labels"] = raw, labels
+    # The box begins at x 2, and messages count voxels as the volume does.
+    volume = """volumes {
+      raw { spec: "a.h5:raw" voxel_size_nm { z: 10 y: 10 x: 10 } } labels { spec: "a.h5:labels" }
+      box { start { z: 0 y: 0 x: 2 } shape { z: 24 y: 24 x: 22 } }
+    } phantoms {"""
+    Path("c.textproto").write_text(CONFIG.replace("phantoms {", volume) + extra)
+    assert train_ffn.run(["--config", "c.textproto"]) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5", "c.textproto"]
+
+
+def test_a_run_that_is_not_continued_keeps_its_config(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    _train(CONFIG)
+    before = Path("run/config.textproto").read_text()
+    Path("c.textproto").write_text(CONFIG.replace("total_fovs", "seed: 9 total_fovs"))
+    assert train_ffn.run(["--config", "c.textproto"]) == 2
+    assert "made with seed" in capsys.readouterr().err
+    assert Path("run/config.textproto").read_text() == before
 
 
 def test_the_shipped_network_says_what_it_was_trained_on():

@@ -2,6 +2,7 @@
 
 Training data are annotated volumes and phantoms; phantoms are kept in the output directory between starts.
 The network file is renewed with every checkpoint, so that it can be tried while the training goes on.
+Volumes that cannot be trained on are refused before anything is written.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from configs import ConfigView, box_bounds, save_resolved
 from ffn.backend import resolve_compute_dtype
 from ffn.network import Architecture
+from ffn.training.annotated import require_finite, require_object_ids
 from ffn.training.augmentation import Augmentation
 from ffn.training.examples import ExampleSettings, TrainingVolume
 from ffn.training.trainer import TrainSettings, train
@@ -54,7 +56,7 @@ def train_project(config: ConfigView) -> None:
         continued from there.
 
     Raises:
-      ReconstructionError: data that cannot be read or trained on.
+      ReconstructionError: data that cannot be read or trained on; nothing was written then but phantoms.
     """
     training, run_dir = config.training, Path(config.output_dir)
     require_writable_file(Path(training.output_weights))
@@ -65,9 +67,9 @@ def train_project(config: ConfigView) -> None:
     sources = [*_annotated_sources(config), *_phantom_sources(config, run_dir)]
     volumes, sizes = _read_all(sources, training, architecture, settings)
     voxel_size_nm = sizes.pop() if len(sizes) == 1 else None
-    save_resolved(config, run_dir / "config.textproto")
 
     def write(averaged: dict[str, np.ndarray], figures: dict[str, float]) -> None:
+        save_resolved(config, run_dir / "config.textproto")
         info = _info(config, architecture, voxel_size_nm, figures, initial)
         save_network(training.output_weights, NetworkFile(info, averaged))
 
@@ -190,10 +192,17 @@ def _annotated_sources(config: ConfigView) -> Iterator[Source]:
 
 
 def _read_annotated(volume: ConfigView, preprocessing: ConfigView) -> Annotated:
-    raw = preprocessed(open_volume(volume.raw.spec, voxel_size_nm=_size(volume.raw)), preprocessing)
+    stored = open_volume(volume.raw.spec, voxel_size_nm=_size(volume.raw))
+    raw = preprocessed(stored, preprocessing)
     labels = open_volume(volume.labels.spec, voxel_size_nm=_size(volume.labels) or raw.voxel_size_nm)
     box = Box(*box_bounds(volume.box)) if volume.box else labels.bounds
-    return Annotated(raw.read(box), labels.read(box), raw.voxel_size_nm)
+    if raw is not stored and stored.dtype.kind == "f":
+        # Preprocessing spreads one such voxel over a section or turns it into a number.
+        require_finite(volume.raw.spec, stored.read(box), box.start)
+    found = Annotated(raw.read(box), labels.read(box), raw.voxel_size_nm)
+    require_finite(volume.raw.spec, found.raw, box.start)
+    require_object_ids(volume.labels.spec, found.labels, box.start)
+    return found
 
 
 def _size(source: ConfigView) -> Size | None:

@@ -136,9 +136,9 @@ def train(
       The averaged weights and the figures of the run.
 
     Raises:
-      ConfigError: the loss is no longer finite (names the last good checkpoint), or the checkpoint was made
-        with other settings or data (names the first that differs). The length of the run and the times of
-        checkpoints and log lines may differ.
+      ConfigError: the loss is no longer finite (names the last good checkpoint where there is one), or the
+        checkpoint was made with other settings or data (names the first that differs). The length of the run
+        and the times of checkpoints and log lines may differ.
     """
     import keras
 
@@ -277,15 +277,22 @@ class _Run:
         rate = learning_rate_at(self._step, self._settings)
         updated, loss = self._engine.step(image, logits, target, rate)
         if not math.isfinite(loss):
-            raise ConfigError(
-                f"training diverged at step {self._step} (loss {loss}); the last good checkpoint is "
-                f"{self._checkpoint}; lower the learning rate and start again from it"
-            )
+            raise ConfigError(self._diverged(loss))
         self._stream.update(updated)
         self._step += 1
         self._losses = [*self._losses[-499:], loss]
         if self._step % _EMA_EVERY == 0:
             self._averages.follow(self._engine.weights(), self._step)
+
+    def _diverged(self, loss: float) -> str:
+        """The message of a loss that is no longer finite; a checkpoint is continued at its own rate only."""
+        said = f"training diverged at step {self._step} (loss {loss})"
+        if not self._checkpoint.exists():
+            return f"{said} before the first checkpoint; lower the learning rate and start again"
+        return (
+            f"{said}; the last good checkpoint is {self._checkpoint}: lower the learning rate and train into "
+            f"another folder, with the network file written with it as initial_weights"
+        )
 
     def _write_log(self) -> None:
         row = {
