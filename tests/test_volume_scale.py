@@ -30,6 +30,7 @@ from tiny_project import (
 
 from evaluation import overlap_metrics
 from inference import project
+from jobs import WorkerSettings
 from volumes import Box, open_volume
 
 TWO = 'passes { name: "forward" } passes { name: "reversed" seed_order: REVERSED }'
@@ -204,6 +205,52 @@ def test_the_measured_batch_size_is_told_kept_and_used_again(project_copy, capsy
     monkeypatch.setattr(project, "measured_batch_size", measure)
     assert run("--config", "c.textproto") == 0
     assert "batch size" not in capsys.readouterr().err
+
+
+def test_another_consensus_is_made_of_the_floods_that_are_there(project_copy, capsys):
+    expected, kept = supervoxels(), contents("out/passes")
+    for folder in ("consensus", "reconciliation"):
+        shutil.rmtree(Path("out", folder))
+    write_config(inference=TWO + CUT, outputs="{ zarr: true hdf5: true }", consensus="{ min_size: 600 }")
+    assert run("--config", "c.textproto") == 0
+    printed = capsys.readouterr().out
+    assert "forward (done before)" in printed and "consensus (done" not in printed
+    assert contents("out/passes") == kept
+    found = supervoxels()
+    assert np.count_nonzero(found) > np.count_nonzero(expected)
+    np.testing.assert_array_equal(open_volume("zarr://out/supervoxels.zarr").read(), found)
+
+
+class Stop(Exception):
+    """Ends a run where workers would be started."""
+
+
+@pytest.mark.parametrize(
+    "how, threads",
+    [
+        ("batch_size: 2", 4),
+        ("batch_size: 64", 8),
+        ("batch_size: 64 subvolumes_in_flight: 3", 3),
+        (f"{CUT[:-1]} memory_gb: 0.0026 }} batch_size: 64", 3),
+        (f"{CUT[:-1]} memory_gb: 0.0001 }} batch_size: 64", 1),
+    ],
+)
+def test_no_more_subvolumes_are_in_flight_than_there_are_or_fit_the_memory(
+    project_copy, monkeypatch, how, threads
+):
+    """A box of 24 x 26 x 28 voxels takes 0.84 MB."""
+    started = []
+
+    def start(settings: WorkerSettings) -> None:
+        started.append(settings)
+        raise Stop
+
+    monkeypatch.setattr(project, "worker_pool", start)
+    cut = "" if "subvolumes {" in how else CUT
+    write_config(inference=TWO + cut + how, output_dir='"other"')
+    with pytest.raises(Stop):
+        run("--config", "c.textproto")
+    assert started[0].threads_per_worker == threads
 
 
 # What is written
