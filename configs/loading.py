@@ -13,6 +13,7 @@ from pathlib import Path
 from google.protobuf.message import Message
 
 from configs.errors import ConfigError
+from configs.locations import scan
 from configs.parsing import parse_text
 from configs.proto import google_ffn_pb2, reconstruction_pb2
 from configs.views import ConfigView
@@ -28,18 +29,19 @@ def load_config(path: str | os.PathLike[str], *, require: Iterable[str] = ()) ->
 
     Args:
         path: a file, or the name of a config that ships with the package (`demo`).
-        require: sections the caller cannot do without; "raw|phantom" asks for one of the two.
+        require: sections the caller cannot do without; "raw|phantom" asks for one of the two, and not both.
 
     Returns:
         A view of `ReconstructionConfig`, defaults filled in.
 
     Raises:
-        ConfigError: no such file, text that does not fit the schema, or a missing section.
+        ConfigError: no such file, text that does not fit the schema, a missing section, or both of two.
     """
     found = find_config(path)
-    config = load_text(found, reconstruction_pb2.ReconstructionConfig)
+    text = _read_file(found)
+    config = ConfigView(parse_text(text, reconstruction_pb2.ReconstructionConfig, str(found)))
     for section in require:
-        _require_section(config, section, str(found))
+        _require_section(config, section, str(found), text)
     return config
 
 
@@ -135,13 +137,26 @@ def _read_file(path: Path) -> str:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
 
 
-def _require_section(config: ConfigView, section: str, source: str) -> None:
+def _require_section(config: ConfigView, section: str, source: str, text: str) -> None:
+    """Refuses a config without a section, or, of "a|b", with neither or both."""
     names = section.split("|")
-    if any(getattr(config, name) is not None for name in names):
+    given = [name for name in names if getattr(config, name) is not None]
+    if len(given) == 1:
         return
+    if given:
+        raise ConfigError(
+            f"{source}: {' and '.join(given)} are both given, and this command takes one of them; leave "
+            f"{' or '.join(given)} out"
+        )
     wanted = " or ".join(f"'{name}'" for name in names)
-    there = [field.name for field, _ in config.to_message().ListFields() if field.message_type is not None]
     raise ConfigError(
         f"{source}: this command needs the section {wanted}, which is missing; "
-        f"add {names[0]} {{ … }} (sections there: {', '.join(there)})"
+        f"add {names[0]} {{ … }} (sections there: {', '.join(_written_sections(config, text)) or 'none'})"
     )
+
+
+def _written_sections(config: ConfigView, text: str) -> list[str]:
+    """The sections that stand in a text; a config has more, made of defaults."""
+    written = {place.name.text for place in scan(text) if len(place.path) == 1}
+    fields = config.to_message().DESCRIPTOR.fields
+    return [field.name for field in fields if field.message_type is not None and field.name in written]

@@ -154,8 +154,24 @@ def test_a_section_a_command_needs_is_asked_for_by_name(path: Path) -> None:
         configs.load_config(path, require=("phantom|training",))
 
 
+def test_the_sections_listed_are_those_that_were_written(path: Path) -> None:
+    path.write_text(f"# run {{ }}\n{MINIMAL}evaluation {{ labels {{ spec: 'run' }} }}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"\(sections there: raw, network, inference, evaluation\)$"):
+        configs.load_config(path, require=("training",))
+    path.write_text('name: "n"\noutput_dir: "o"\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"\(sections there: none\)$"):
+        configs.load_config(path, require=("training",))
+
+
+def test_of_two_sections_for_the_same_both_are_too_many(path: Path) -> None:
+    path.write_text(f"{MINIMAL}phantom {{ shape {{ z: 9 y: 9 x: 9 }} }}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="raw and phantom are both given, .* leave raw or phantom out$"):
+        configs.load_config(path, require=("raw|phantom",))
+    assert configs.load_config(path).raw.spec == "a.h5:raw", "who takes neither does not mind"
+
+
 def test_a_config_that_is_not_there_lists_those_that_ship(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"dmo does not exist; .* one of .*demo, fib25, train_phantom"):
+    with pytest.raises(ConfigError, match=r"dmo does not exist; .* one of .*demo, fib25, .*train_phantom"):
         configs.load_config("dmo")
     with pytest.raises(ConfigError, match="is a directory"):
         configs.load_config(tmp_path)
