@@ -251,6 +251,28 @@ def test_stack_errors_name_the_section(tmp_path: Path):
     assert "does not say its voxel size" in _message(lambda: open_volume(f"stack:{tmp_path}/grey*.png"))
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_lost_section_of_an_image_is_named_and_no_tissue(tmp_path: Path, suffix: str):
+    spec = f"stack:{tmp_path}/s*{suffix}"
+    with create_volume(spec, bounds=BOUNDS, dtype="uint16", voxel_size_nm=(40, 4, 4)) as volume:
+        volume.write(BOUNDS, np.ones(BOUNDS.shape, np.uint16))
+    lost = tmp_path / f"s00002{suffix}"
+    lost.unlink()
+    with open_volume(spec) as volume:
+        assert volume.shape == BOUNDS.shape and volume.read(Box((1, 2, 3), (3, 8, 10))).all()
+        assert f"section '{lost}' is missing; put it back" in _message(volume.read)
+    with open_volume(spec, mode="r+") as volume:
+        assert not volume.read(Box((3, 2, 3), (4, 8, 10))).any(), "who writes may fill it in"
+
+
+@pytest.mark.parametrize(("dtype", "labels"), [("uint64", None), ("uint16", True)])
+def test_sections_of_labels_that_are_not_there_hold_none(tmp_path: Path, dtype: str, labels: bool | None):
+    spec = f"stack:{tmp_path}/s*.tif"
+    create_volume(spec, bounds=BOUNDS, dtype=dtype, voxel_size_nm=(40, 4, 4), labels=labels).close()
+    with open_volume(spec) as volume:
+        assert not volume.read().any()
+
+
 def test_one_folder_holds_one_new_stack(tmp_path: Path):
     _create_at(f"stack:{tmp_path}/a*.png")
     assert "holds the stack 'a*.png' already" in _message(lambda: _create_at(f"stack:{tmp_path}/b*.png"))

@@ -57,7 +57,7 @@ def test_reading_gives_what_was_written_and_zero_elsewhere(tmp_path_factory, for
     rng = np.random.default_rng(seed)
     expected = np.zeros(bounds.shape, dtype)
     with create_volume(
-        spec, bounds=bounds, dtype=dtype, voxel_size_nm=(40, 4.6, 4.7), chunk_shape=chunk
+        spec, bounds=bounds, dtype=dtype, voxel_size_nm=(40, 4.6, 4.7), chunk_shape=chunk, labels=True
     ) as volume:
         for box in boxes:
             voxels = rng.integers(0, np.iinfo(dtype).max, box.shape, dtype, endpoint=True)

@@ -4,7 +4,8 @@ A format's module makes a subclass that loads and stores boxes; the checks that 
 that an array fits it and that no value would be lost are made here, once.
 
 Conventions of all formats:
-- A voxel nobody has written reads as 0.
+- A voxel nobody has written reads as 0; of an image in missing chunk files or sections, `precomputed` and
+  `stacks` make an error.
 - What several processes write at the same time must not share a chunk (`chunk_shape`, counted from
   `bounds.start`): a chunk written in part is read, changed and written back.
 - A read returns a new, C-contiguous array in the machine's byte order, which the caller may change.
@@ -25,6 +26,8 @@ import numpy.typing as npt
 from volumes.box import Box, Zyx
 from volumes.errors import VolumeError, mended
 
+# Voxels of these are taken for object IDs where nothing else is said.
+LABEL_DTYPES = (np.uint32, np.uint64)
 SizeNm = tuple[float, float, float]
 _WHOLE = 0.01
 
@@ -184,7 +187,7 @@ class NewVolume:
     @property
     def holds_labels(self) -> bool:
         """Whether voxels are object IDs."""
-        return self.dtype in (np.uint32, np.uint64) if self.labels is None else self.labels
+        return self.dtype in LABEL_DTYPES if self.labels is None else self.labels
 
     def require_dtype(self, *names: str) -> None:
         """Refuse a dtype that is not one of `names`, the dtypes the format can hold."""

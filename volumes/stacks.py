@@ -8,9 +8,12 @@ Images of a folder share no voxel size, so that it is given or lies beside them 
 
     {"voxel_size_nm": [40, 4, 4], "start": [0, 0, 0]}
 
-(zyx; `start`, the first voxel, may be left out). `create_volume` writes this file with `pattern`, `shape` and
-`dtype` added; a section it names that is not there yet reads as 0. Sections appear whole; separate writers
-must not share a section.
+(zyx; `start`, the first voxel, may be left out). `create_volume` writes this file with `pattern`, `shape`,
+`dtype` and `labels` added. Sections appear whole; separate writers must not share a section.
+
+Missing sections of such a stack. Labels that are not there read as 0. In an image a missing section is a hole
+that a network would take for tissue: it is an error that names the section. A stack open for writing reads
+what nobody wrote yet as 0.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ import tifffile
 from PIL import Image
 
 from jobs.pieces import atomic_path
-from volumes.base import NewVolume, Volume, require_mode, require_voxels, voxel_size_of
+from volumes.base import LABEL_DTYPES, NewVolume, Volume, require_mode, require_voxels, voxel_size_of
 from volumes.box import Box, Zyx
 from volumes.errors import VolumeError, mended
 
@@ -47,7 +50,7 @@ Image.MAX_IMAGE_PIXELS = None
 
 
 class StackVolume(Volume):
-    """A folder of sections, in order; `files` may name sections nobody has written yet."""
+    """A folder of sections, in order; of a sparse one, sections that are not there read as 0."""
 
     def __init__(
         self,
@@ -87,7 +90,7 @@ class StackVolume(Volume):
             _write_section(path, section, self.spec)
 
     def _section(self, path: Path) -> np.ndarray:
-        """One section (y, x); zeros for one that is yet to be written."""
+        """One section (y, x); zeros for one that may be missing."""
         if self._sparse and not path.exists():
             return np.zeros(self.shape[1:], self.dtype)
         section = _read_section(path)
@@ -115,8 +118,8 @@ def open_stack(location: str, spec: str, voxel_size_nm: Iterable[float] | None, 
     writable = require_mode(mode)
     folder, pattern = _parts(location, spec)
     described = _read_sidecar(folder)
-    sparse = described.get("pattern") == pattern and "shape" in described
-    if sparse:
+    ours = described.get("pattern") == pattern and "shape" in described
+    if ours:
         with mended(f"cannot understand '{folder / SIDECAR}'", "repair or remove it", *_DAMAGED):
             depth, *section = map(int, described["shape"])
             files, dtype = _new_names(folder, pattern, depth), np.dtype(described["dtype"])
@@ -133,7 +136,7 @@ def open_stack(location: str, spec: str, voxel_size_nm: Iterable[float] | None, 
         dtype=dtype,
         voxel_size_nm=voxel_size_of(spec, voxel_size_nm, described.get("voxel_size_nm")),
         start=Box.from_shape((0, 0, 0), described.get("start", (0, 0, 0))).start,
-        sparse=sparse,
+        sparse=ours and (writable or described.get("labels", dtype in LABEL_DTYPES)),
         writable=writable,
     )
 
@@ -164,6 +167,7 @@ def create_stack(location: str, new: NewVolume) -> StackVolume:
         "start": new.bounds.start,
         "shape": new.bounds.shape,
         "dtype": new.dtype.name,
+        "labels": new.holds_labels,
         "pattern": pattern,
         "axes": "zyx",
     }
@@ -216,6 +220,8 @@ def _read_sidecar(folder: Path) -> dict[str, Any]:
 
 
 def _read_section(path: Path) -> np.ndarray:
+    if not path.exists():
+        raise VolumeError(f"section '{path}' is missing; put it back or write the stack again")
     read: Callable[[Path], np.ndarray] = _read_png if path.suffix.lower() == ".png" else tifffile.imread
     with mended(f"cannot read section '{path}'", "it is missing, damaged or of another kind", *_DAMAGED):
         section = read(path)
