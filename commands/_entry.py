@@ -6,7 +6,6 @@ process. Exit codes: 0 done; 1 the work itself failed; 2 something the user can 
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import tempfile
@@ -65,13 +64,20 @@ def load_keras_quietly() -> None:
 
     TensorFlow writes these straight to the process's standard error before its log level is read. They are
     shown after all when the import fails.
+
+    Raises:
+      ConfigError: a backend that cannot be used.
     """
+    from ffn.backend import require_backend
+
     sys.stderr.flush()
     terminal = os.dup(2)
     with tempfile.TemporaryFile() as notices:
         os.dup2(notices.fileno(), 2)
         try:
-            importlib.import_module("keras")
+            require_backend()
+        except ReconstructionError:
+            raise
         except BaseException:
             notices.seek(0)
             os.write(terminal, notices.read())

@@ -9,6 +9,7 @@ Arrays are (n, z, y, x) float32: the normalised image and logits going in, updat
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,9 @@ from configs.errors import ConfigError
 if TYPE_CHECKING:
     import keras
 
+_ENGINES = ("tensorflow", "jax")
+_KNOWN = " or ".join(_ENGINES)
+_PACKAGES = ("tensorflow", "jax", "torch", "openvino")
 COMPUTE_DTYPES = ("float32", "bfloat16")
 _BFLOAT16_CPU_FLAGS = {"avx512_bf16", "amx_bf16"}
 
@@ -87,6 +91,28 @@ def keep_unfused(tensor: Any) -> Any:
     return _engine({"tensorflow": _tensorflow_snapshot, "jax": lambda same: same})(tensor)
 
 
+def require_backend() -> None:
+    """Imports Keras and its backend.
+
+    Raises:
+        ConfigError: a Keras backend that does not exist, is not installed, or that this system has no
+            engine for.
+    """
+    try:
+        importlib.import_module("keras")
+    except ModuleNotFoundError as error:
+        # The package of a backend has its name; whatever else is missing is no choice of the user's.
+        if error.name not in _PACKAGES:
+            raise
+        raise ConfigError(
+            f"Keras backend {error.name!r} is not installed; set KERAS_BACKEND to {_KNOWN}, one that is"
+        ) from error
+    except ValueError as error:
+        raise ConfigError(f"Keras: {error}; set KERAS_BACKEND to {_KNOWN}") from error
+    if backend_name() not in _ENGINES:
+        raise _no_engine()
+
+
 def backend_name() -> str:
     """'tensorflow' or 'jax': the Keras backend in use."""
     import keras
@@ -119,9 +145,12 @@ def _has_accelerator() -> bool:
 def _engine(choices: dict[str, Callable[..., Any]]) -> Callable[..., Any]:
     name = backend_name()
     if name not in choices:
-        known = " or ".join(choices)
-        raise ConfigError(f"Keras backend {name!r} has no engine here; set KERAS_BACKEND to {known}")
+        raise _no_engine()
     return choices[name]
+
+
+def _no_engine() -> ConfigError:
+    return ConfigError(f"Keras backend {backend_name()!r} has no engine here; set KERAS_BACKEND to {_KNOWN}")
 
 
 def _tensorflow_predictor(model: keras.Model) -> Predictor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -362,6 +363,22 @@ def test_refusals_do_not_wait_for_tensorflow(place):
     assert (
         subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True).returncode == 2
     )
+
+
+@pytest.mark.parametrize(
+    "backend, says",
+    [("openvino", "'openvino' is not installed"), ("spam", "spam"), ("numpy", "'numpy' has no engine")],
+)
+def test_a_backend_that_cannot_be_used_gets_one_line_and_exit_code_2(place, backend, says):
+    if backend == "openvino" and importlib.util.find_spec(backend):
+        pytest.skip("openvino is installed")
+    script = "import sys; from commands.run_inference import run; sys.exit(run(['--config', 'c.textproto']))"
+    repository = Path(run_inference.__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": str(repository), "KERAS_BACKEND": backend}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and not Path("out").exists()
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert says in done.stderr and "set KERAS_BACKEND to tensorflow or jax" in done.stderr
 
 
 def test_an_imported_checkpoint_segments_like_the_checkpoint_itself(request_text, capsys):
