@@ -87,7 +87,10 @@ def run_undisturbed(folder: Path) -> tuple[dict[str, np.ndarray], int]:
     """Runs the project of a folder; its decoded result, and how many files the run made or replaced."""
     run, output = _start(folder, "calm"), folder / "calm"
     files = _Files(output)
-    _wait(run, files, None)
+    try:
+        _wait(run, files, None)
+    finally:
+        run.kill_all()
     if run.exit_code:
         raise StuckError(_end_of_log(folder, "calm"))
     return decoded(output), files.count
