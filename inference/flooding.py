@@ -13,6 +13,7 @@ from typing import NamedTuple
 from configs import ConfigView
 from ffn.backend import make_predictor
 from ffn.weights import instantiate
+from inference.freshness import Stamp, stamps_of
 from inference.identity import network_digest, require_same_settings
 from inference.passes import ResolvedPass
 from inference.results import UNFINISHED, SubvolumeResult, load_result, save_result, subvolume_path
@@ -40,12 +41,14 @@ class PieceReport(NamedTuple):
 
 
 def workspace_of(source: Source) -> Workspace:
-    """The workspace of a config or a job, opened once per worker."""
+    """The workspace of a config or a job, opened once per worker, and anew when its files were replaced."""
+    config = source if isinstance(source, ConfigView) else source.config
+    stamps = stamps_of(config)
 
-    def open_it() -> Workspace:
-        return open_workspace(source) if isinstance(source, ConfigView) else source.open()
+    def open_it() -> tuple[Workspace, tuple[Stamp, ...]]:
+        return open_workspace(source) if isinstance(source, ConfigView) else source.open(), stamps
 
-    return per_worker(("workspace", source), open_it)
+    return per_worker(("workspace", source), open_it, usable=lambda kept: kept[1] == stamps)[0]
 
 
 def flood_subvolume(config: ConfigView, name: str, position: int) -> PieceReport:

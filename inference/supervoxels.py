@@ -32,20 +32,24 @@ _TABLES_AT_ONCE = 64
 
 
 def open_targets(workspace: Workspace, done: Reconciled) -> Targets:
-    """The volumes to be filled: those in place if they hold these supervoxels, those of an interrupted run,
-    or new ones, for which blocks that were finished before are forgotten.
+    """The volumes to be filled: those in place if they hold these supervoxels, those of an interrupted run
+    that was writing the same, or new ones, for which blocks that were finished before are forgotten.
+
+    What the folders hold is noted beside them, since runs of other stages may have written them meanwhile.
     """
     if not workspace.config.outputs.precomputed:
         return Targets()
     dtypes = {"supervoxels": np.dtype(np.uint64), "image": workspace.inputs.image.dtype}
     folders = {n: workspace.output / n for n in workspace.volumes_written if dtypes[n].name in DTYPES}
-    if not _is_written(workspace, done) or not all((f / "info").exists() for f in folders.values()):
-        _written_path(workspace, done).unlink(missing_ok=True)
+    if not _holds(_note(workspace), workspace, done, folders.values()):
+        _note(workspace).unlink(missing_ok=True)
         folders = {name: unfinished(folder) for name, folder in folders.items()}
-        if not all((folder / "info").exists() for folder in folders.values()):
+        if not _holds(_note(workspace, begun=True), workspace, done, folders.values()):
             shutil.rmtree(reconciliation_directory(workspace, done.stage) / "blocks", ignore_errors=True)
             for name, folder in folders.items():
+                shutil.rmtree(folder, ignore_errors=True)
                 _create(workspace, name, folder, dtypes[name])
+            _write_note(_note(workspace, begun=True), workspace, done)
     specs = {name: f"precomputed://file://{folder.resolve()}" for name, folder in folders.items()}
     return Targets(specs.get("supervoxels"), specs.get("image"))
 
@@ -57,8 +61,8 @@ def put_supervoxels_in_place(workspace: Workspace, done: Reconciled, pool: Pool)
         if (folder / "info").exists():
             _fill_scales(folder, name, pool)
             put_in_place(workspace.output / name)
-    with atomic_path(_written_path(workspace, done)) as temporary:
-        temporary.write_text(_written(workspace, done))
+    _write_note(_note(workspace), workspace, done)
+    _note(workspace, begun=True).unlink(missing_ok=True)
 
 
 def write_table(workspace: Workspace, stage: str) -> SupervoxelTable:
@@ -121,15 +125,23 @@ def _fill_scales(folder: Path, name: str, pool: Pool) -> None:
         pool.map(fill_block, pieces)
 
 
-def _written_path(workspace: Workspace, done: Reconciled) -> Path:
-    return reconciliation_directory(workspace, done.stage) / "written.json"
+def _note(workspace: Workspace, *, begun: bool = False) -> Path:
+    """Says what the folders in place hold, or those that were begun."""
+    return workspace.output / (".supervoxels.begun.json" if begun else ".supervoxels.json")
+
+
+def _write_note(path: Path, workspace: Workspace, done: Reconciled) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(_written(workspace, done))
 
 
 def _written(workspace: Workspace, done: Reconciled) -> str:
-    """Names what the folders in place hold."""
-    return json.dumps({"ids": done.digest, "outputs": workspace.config.outputs.to_text()})
+    """Names what is written: the supervoxels, and how."""
+    outputs = workspace.config.outputs
+    return json.dumps({"stage": done.stage, "ids": done.digest, "scales": outputs.scales})
 
 
-def _is_written(workspace: Workspace, done: Reconciled) -> bool:
-    path = _written_path(workspace, done)
-    return path.exists() and path.read_text() == _written(workspace, done)
+def _holds(note: Path, workspace: Workspace, done: Reconciled, folders: Iterable[Path]) -> bool:
+    """Whether a note names these supervoxels and the folders are there."""
+    noted = note.exists() and note.read_text() == _written(workspace, done)
+    return noted and all((folder / "info").exists() for folder in folders)

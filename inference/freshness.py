@@ -1,0 +1,55 @@
+"""Whether what a worker keeps open is still what lies on disk.
+
+The workers of a scheduler outlive the runs they work for. A network or volume may be replaced in between
+under the same name, which a config does not show; the state of the files does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+from configs import ConfigView
+
+Stamp: TypeAlias = tuple[str, int, int, int]
+
+
+def stamps_of(config: ConfigView) -> tuple[Stamp, ...]:
+    """The state of the local files that a project opens, for comparison.
+
+    Args:
+      config: of the project.
+
+    Returns:
+      For each file or folder that is there its path, inode, size (bytes) and time of change (ns).
+    """
+    found = []
+    for path in sorted(set(_paths(config))):
+        if path.exists():
+            state = os.stat(path)
+            found.append((str(path), state.st_ino, state.st_size, state.st_mtime_ns))
+    return tuple(found)
+
+
+def _paths(config: ConfigView) -> Iterator[Path]:
+    passes = config.inference.passes
+    for network in (config.network, *(each.network for each in passes)):
+        if network is not None and network.weights is not None:
+            yield Path(network.weights)
+        if network is not None and network.checkpoint is not None:
+            yield Path(f"{network.checkpoint.model_checkpoint_path}.index")
+    evaluation = config.evaluation
+    volumes = (config.raw, *(each.image for each in passes), evaluation and evaluation.labels)
+    for volume in volumes:
+        if volume is not None:
+            yield from _files_of(volume.spec)
+
+
+def _files_of(spec: str) -> Iterator[Path]:
+    """The file or folder of a local SPEC, and the file that describes a folder's volume."""
+    location = spec.split("://", 1)[-1].removeprefix("file://").split("#")[0]
+    for path in (Path(location), Path(location.rpartition(":")[0] or location)):
+        yield path
+        yield from (path / name for name in ("info", ".zarray", "zarr.json", "attributes.json"))
