@@ -83,14 +83,24 @@ def is_repeated(field: FieldDescriptor) -> bool:
 
 
 def is_absent(message: Message, field: FieldDescriptor) -> bool:
-    """Whether a singular field is not set, or a repeated one is empty."""
+    """Whether a singular field is not set, or a repeated one is empty.
+
+    Args:
+        message: any message of the schema.
+        field: one of its fields.
+    """
     if is_repeated(field):
         return len(getattr(message, field.name)) == 0
     return not message.HasField(field.name)
 
 
 def children(message: Message, field: FieldDescriptor) -> Iterator[tuple[int, Message]]:
-    """The messages a field holds, with their index; nothing for plain fields and maps."""
+    """The messages a field holds, with their index; nothing for plain fields and maps.
+
+    Args:
+        message: any message of the schema.
+        field: one of its fields.
+    """
     if field.message_type is None or is_map(field) or is_absent(message, field):
         return
     value = getattr(message, field.name)

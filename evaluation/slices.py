@@ -31,9 +31,14 @@ def colours(ids: np.ndarray) -> np.ndarray:
 
 
 def overlay(grey: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Grey values (uint8, any shape) tinted by objects (same shape), RGB uint8; object borders stand out.
+    """Grey values tinted by objects; their borders stand out, unsegmented voxels (0) stay grey.
 
-    Unsegmented voxels (0) stay grey.
+    Args:
+      grey: uint8, any shape, such as (y, x).
+      ids: integers of the same shape, 0 = unsegmented.
+
+    Returns:
+      RGB, uint8, of that shape and one more axis of 3.
     """
     tinted = (1 - _OPACITY) * grey[..., None] + _OPACITY * colours(ids)
     border = np.zeros(ids.shape, bool)

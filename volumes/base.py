@@ -204,6 +204,10 @@ class NewVolume:
 def checked_voxel_size(values: Iterable[Any], spec: str) -> SizeNm:
     """A voxel size as three floats (zyx, nm).
 
+    Args:
+        values: zyx, nm, of anything that `float` takes.
+        spec: the SPEC, for messages.
+
     Raises:
         VolumeError: not three finite numbers above 0.
     """
@@ -220,6 +224,11 @@ def checked_voxel_size(values: Iterable[Any], spec: str) -> SizeNm:
 
 def voxel_size_of(spec: str, given: Iterable[float] | None, stored: Iterable[Any] | None) -> SizeNm:
     """The voxel size the user gave, else the stored one (zyx, nm).
+
+    Args:
+        spec: the SPEC, for messages.
+        given: zyx, nm, by the user; None: by nobody.
+        stored: zyx, nm, as the volume states it; None: it does not.
 
     Raises:
         VolumeError: neither is there, or it is not three positive numbers. A guess would make every
@@ -266,6 +275,11 @@ def start_of(
 
 def require_voxels(spec: str, shape: Sequence[int], dtype: np.dtype) -> None:
     """Refuse what is no volume: other than three axes, no voxels, or voxels that are not numbers.
+
+    Args:
+        spec: the SPEC, for messages.
+        shape: entries along each axis.
+        dtype: of the voxels.
 
     Raises:
         VolumeError: says which of the three it is.

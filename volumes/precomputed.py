@@ -69,7 +69,15 @@ def open_precomputed(location: str, spec: str, voxel_size_nm: Iterable[float] | 
 
 
 def create_precomputed(location: str, new: NewVolume) -> Volume:
-    """Make a Precomputed layer of one scale and open it for writing; see `create_precomputed_scales`."""
+    """Make a Precomputed layer of one scale and open it for writing; see `create_precomputed_scales`.
+
+    Args:
+        location: `file:///dir`, `gs://…`, `s3://…`, or a folder.
+        new: what to make; labels become a segmentation layer.
+
+    Raises:
+        VolumeError: as `create_precomputed_scales` does.
+    """
     return create_precomputed_scales(location, new, [])[0]
 
 

@@ -100,6 +100,10 @@ def open_cloud_layer(
 def read_cloud_info(url: str, spec: str) -> Any:
     """The `info` at an address, or None.
 
+    Args:
+        url: address of the layer.
+        spec: the SPEC, for messages.
+
     Raises:
         VolumeError: the address cannot be read, or its `info` is no JSON.
     """
@@ -110,6 +114,11 @@ def read_cloud_info(url: str, spec: str) -> Any:
 def write_cloud_info(url: str, spec: str, info: Mapping[str, Any]) -> None:
     """Write `info` at an address.
 
+    Args:
+        url: address of the layer.
+        spec: the SPEC, for messages.
+        info: plain values, as Neuroglancer's format has them (x, y, z).
+
     Raises:
         VolumeError: the address cannot be written to.
     """
@@ -119,6 +128,11 @@ def write_cloud_info(url: str, spec: str, info: Mapping[str, Any]) -> None:
 
 def clear_cloud_layer(url: str, spec: str, keys: Iterable[str]) -> None:
     """Delete `info`, then the chunks below each scale's key.
+
+    Args:
+        url: address of the layer.
+        spec: the SPEC, for messages.
+        keys: the key of each scale, a folder below the address.
 
     Raises:
         VolumeError: the address cannot be written to.

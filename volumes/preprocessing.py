@@ -138,7 +138,15 @@ def normalised_section(section: np.ndarray, sums: Sums, mean: float, stddev: flo
 
 
 def rounded(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Floats as `dtype`: whole numbers are rounded to the nearest and end at the dtype's range."""
+    """Floats as `dtype`: whole numbers are rounded to the nearest and end at the dtype's range.
+
+    Args:
+        values: floats, any shape.
+        dtype: whole numbers or floats.
+
+    Returns:
+        An array of that shape and dtype; `values` itself where it has the dtype already.
+    """
     if dtype.kind == "f":
         return values.astype(dtype, copy=False)
     limits = np.iinfo(dtype)
@@ -182,7 +190,15 @@ def matching_table(counts: np.ndarray, reference: np.ndarray, dtype: np.dtype) -
 
 
 def replace_levels(image: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """The image with every grey value replaced by its entry in a table of `matching_table`."""
+    """The image with every grey value replaced by its entry in a table of `matching_table`.
+
+    Args:
+        image: any shape; whole numbers of 8 or 16 bits.
+        table: one entry for each grey value, the dtype's lowest first.
+
+    Returns:
+        A new array of the image's shape and the table's dtype.
+    """
     # The table from value 0 on; negative values count from its end, as indices do.
     return np.roll(table, int(np.iinfo(image.dtype).min))[image]
 

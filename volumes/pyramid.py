@@ -40,7 +40,12 @@ def next_factors(voxel_size_nm: SizeNm) -> Zyx:
 
 
 def coarser_bounds(bounds: Box, factors: Zyx) -> Box:
-    """The voxels of a coarser scale that cover any part of a box of the finer one."""
+    """The voxels of a coarser scale that cover any part of a box of the finer one.
+
+    Args:
+        bounds: absolute, finer voxels.
+        factors: finer voxels of a coarser one (zyx).
+    """
     start = [low // f for low, f in zip(bounds.start, factors, strict=True)]
     stop = [-(-high // f) for high, f in zip(bounds.stop, factors, strict=True)]
     return Box(tuple(start), tuple(stop))  # type: ignore[arg-type]

@@ -64,7 +64,15 @@ def url_of(location: str) -> str:
 
 
 def child_of(url: str, path: str) -> str:
-    """The URL of the folder `path` below a URL."""
+    """The URL of the folder `path` below a URL.
+
+    Args:
+        url: of a folder, ending in a slash.
+        path: plain, not quoted; slashes at its ends count for nothing.
+
+    Returns:
+        A URL that ends in a slash.
+    """
     return f"{url}{quote(path.strip('/'))}/"
 
 
@@ -75,6 +83,10 @@ def folder_of(url: str) -> Path:
 
 def read_json(url: str, name: str) -> dict[str, Any] | None:
     """The JSON object in file `name` below a URL, or None when there is no such file.
+
+    Args:
+        url: of a folder, ending in a slash.
+        name: of the file, relative to it.
 
     Raises:
         VolumeError: the place cannot be read, or the file is no JSON object.
@@ -89,7 +101,13 @@ def read_json(url: str, name: str) -> dict[str, Any] | None:
 
 
 def write_json(url: str, name: str, value: dict[str, Any]) -> None:
-    """Write a JSON object to file `name` below a URL, in one step."""
+    """Write a JSON object to file `name` below a URL, in one step.
+
+    Args:
+        url: of a folder, ending in a slash.
+        name: of the file, relative to it.
+        value: plain values.
+    """
     ts.KvStore.open(url).result().write(name, json.dumps(value, indent=2).encode()).result()
 
 
@@ -99,17 +117,33 @@ def list_files(url: str) -> list[str]:
 
 
 def delete_file(url: str, name: str) -> None:
-    """Delete the file `name` below a URL, if it is there."""
+    """Delete the file `name` below a URL, if it is there.
+
+    Args:
+        url: of a folder, ending in a slash.
+        name: of the file, relative to it.
+    """
     ts.KvStore.open(url).result().write(name, None).result()
 
 
 def delete_below(url: str, prefix: str) -> None:
-    """Delete every file below a URL whose name starts with `prefix`."""
+    """Delete every file below a URL whose name starts with `prefix`.
+
+    Args:
+        url: of a folder, ending in a slash.
+        prefix: of the names, relative to it; empty deletes all.
+    """
     ts.KvStore.open(url).result().delete_range(ts.KvStore.KeyRange(prefix, prefix + "\U0010ffff")).result()
 
 
 def open_store(spec: str, driver: str, url: str, writable: bool) -> ts.TensorStore:
     """Open the array at a URL, in the axis order it is stored in.
+
+    Args:
+        spec: the SPEC, for messages.
+        driver: tensorstore's name of the format, such as `zarr`.
+        url: of the array's folder, ending in a slash.
+        writable: whether it may be written to.
 
     Raises:
         VolumeError: no array there, or metadata tensorstore does not read.
