@@ -63,6 +63,10 @@ PARTS = Kind('a list of ["<policy>", {<its arguments>}]', lambda v: v != [] and 
 def parsed_arguments(name: str, args_json: str | None) -> Arguments:
     """The arguments of a policy as a dict; none for an empty text or None.
 
+    Args:
+        name: of the policy, for messages.
+        args_json: a JSON object as text.
+
     Raises:
         ConfigError: no JSON object.
     """
@@ -81,6 +85,15 @@ def checked_arguments(
     name: str, arguments: Arguments, kinds: Mapping[str, Kind], required: Sequence[str] = ()
 ) -> dict[str, Any]:
     """The arguments of a policy, once each is known to it and of its kind.
+
+    Args:
+        name: of the policy, for messages.
+        arguments: as `parsed_arguments` gives them.
+        kinds: what the policy takes, by argument.
+        required: those it cannot do without.
+
+    Returns:
+        A copy of the arguments.
 
     Raises:
         ConfigError: an argument that is unknown (lists the known ones), of another kind, or missing.

@@ -102,6 +102,10 @@ _Policy: TypeAlias = Callable[[SeedContext], np.ndarray]
 def check_seed_policy(name: str, args_json: str | None) -> None:
     """Checks a policy and its arguments before any work is spent; reads a file of points they name.
 
+    Args:
+        name: of the policy, such as `PolicyPeaks`.
+        args_json: its arguments, a JSON object as text; None or empty: none.
+
     Raises:
         ConfigError: an unknown policy (lists the known ones), an argument it does not take (lists those it
             does), one of the wrong kind or missing, no JSON object, a file of points that cannot be read.

@@ -186,7 +186,16 @@ def disk_peak_seeds(
 
 
 def fitting(points: np.ndarray, shape: tuple[int, ...], fov_zyx: tuple[int, int, int]) -> np.ndarray:
-    """Those points (n, 3) around which a field of view fits into the shape."""
+    """Those points (n, 3) around which a field of view fits into the shape.
+
+    Args:
+        points: integers (n, 3), zyx.
+        shape: voxels (z, y, x) of the image.
+        fov_zyx: voxels of the field of view, odd.
+
+    Returns:
+        The same points in the same order, without those too close to a face.
+    """
     radius = np.asarray(fov_zyx) // 2
     return points[np.all((points >= radius) & (points + radius < shape), axis=1)]
 

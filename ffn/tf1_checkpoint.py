@@ -63,6 +63,14 @@ def import_checkpoint(
 def architecture_from_args(model_name: str, model_args: str | Mapping[str, Any]) -> Architecture:
     """The architecture that google/ffn's `model_name` and `model_args` (x, y, z) describe.
 
+    Args:
+        model_name: of the class, with or without its module; only `ConvStack3DFFNModel`.
+        model_args: `depth` (9 if missing), `features` (32 if missing), `fov_size` and `deltas` (x, y, z), and
+            `batch_size`, which is passed over; a mapping or JSON text.
+
+    Returns:
+        The architecture, field of view and deltas turned to z, y, x.
+
     Raises:
         ConfigError: another model, or arguments that are not JSON, unknown, missing or out of range.
     """

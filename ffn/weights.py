@@ -117,6 +117,10 @@ class NetworkFile:
 def save_network(path: str | Path, network: NetworkFile) -> None:
     """Writes a network file whole or not at all.
 
+    Args:
+        path: the file to make or to replace; its folder is made when missing.
+        network: weights (any float dtype, written as float32) and what is said of them.
+
     Raises:
         WeightsError: weights that are not the stated architecture's, or a place that cannot be written.
     """
@@ -158,6 +162,10 @@ def builtin_networks() -> list[str]:
 def instantiate(network: NetworkFile, compute_dtype: str = "float32") -> keras.Model:
     """A Keras model of the network with its weights set; see `ffn.network.build_network`.
 
+    Args:
+        network: weights and architecture.
+        compute_dtype: float32 or bfloat16; variables stay float32.
+
     Raises:
         WeightsError: weights that are not the stated architecture's.
         ConfigError: a compute type that does not exist.
@@ -176,7 +184,15 @@ def weights_of(model: keras.Model) -> dict[str, np.ndarray]:
 
 
 def check_weights(network: NetworkFile, where: str) -> None:
-    """Raises WeightsError, beginning with `where`, unless the weights are the stated architecture's."""
+    """Refuses weights that are not the stated architecture's.
+
+    Args:
+        network: weights and architecture.
+        where: what it is or where it lies, which begins the message.
+
+    Raises:
+        WeightsError: a variable that is missing, of another shape, unknown, or not finite.
+    """
     architecture = network.info.architecture
     expected = variable_shapes(architecture)
     stated = f"{architecture.name} of depth {architecture.depth} with {architecture.features} features"

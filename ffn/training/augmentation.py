@@ -34,7 +34,15 @@ class Augmentation:
 def random_geometry(
     augmentation: Augmentation, rng: np.random.Generator
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Draws an axis order and the axes to mirror (after the exchange): (order, mirrored axes)."""
+    """Draws an axis order and the axes to mirror.
+
+    Args:
+      augmentation: which axes may be exchanged, and whether axes are mirrored.
+      rng: advanced by what is drawn.
+
+    Returns:
+      The order, as `numpy.transpose` takes it, and the axes to mirror after the exchange, ascending (0 = z).
+    """
     order = [0, 1, 2]
     for group in augmentation.permute_axes:
         for axis, source in zip(group, rng.permutation(group), strict=True):
@@ -44,12 +52,27 @@ def random_geometry(
 
 
 def apply_geometry(array: np.ndarray, order: tuple[int, ...], mirrored: tuple[int, ...]) -> np.ndarray:
-    """A view of the array with axes exchanged, then mirrored."""
+    """A view of the array with axes exchanged, then mirrored.
+
+    Args:
+      array: (z, y, x), any dtype.
+      order: the axis of the array that each axis of the result is.
+      mirrored: axes of the result.
+    """
     return np.flip(array.transpose(order), mirrored)
 
 
 def change_greys(image: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """A copy of the image (float32) with other contrast, brightness and noise."""
+    """A copy of the image (float32) with other contrast, brightness and noise.
+
+    Args:
+      image: (z, y, x), normalised.
+      augmentation: how strong each change may be.
+      rng: advanced by what is drawn.
+
+    Returns:
+      A new array, float32, of the image's shape.
+    """
     scale = 1.0 + augmentation.contrast * rng.uniform(-1, 1)
     shift = augmentation.brightness * rng.uniform(-1, 1)
     changed = (image * np.float32(scale) + np.float32(shift)).astype(np.float32)

@@ -95,7 +95,12 @@ class TrainingVolume:
 
 
 def canvas_shape(architecture: Architecture, settings: ExampleSettings) -> tuple[int, int, int]:
-    """Voxels (z, y, x) of one example's canvas."""
+    """Voxels (z, y, x) of one example's canvas.
+
+    Args:
+      architecture: its field of view and deltas.
+      settings: its moves.
+    """
     reach = zip(architecture.fov_zyx, architecture.deltas_zyx, settings.moves, strict=True)
     z, y, x = (fov + 2 * delta * moves for fov, delta, moves in reach)
     return z, y, x
@@ -124,7 +129,19 @@ def make_example(
     architecture: Architecture,
     settings: ExampleSettings,
 ) -> Example:
-    """Example `number` of the run with this seed; volumes are drawn by `weights` (n,), which sum to 1."""
+    """One example of a run; the same for the same number and seed.
+
+    Args:
+      number: of the example, from 0.
+      seed: of the run.
+      volumes: where it may come from.
+      weights: (n,) chance of each volume; their sum is 1.
+      architecture: of the network.
+      settings: how examples are made.
+
+    Returns:
+      The example, no field of view visited yet.
+    """
     rng = np.random.default_rng([seed, number])
     volume = volumes[int(rng.choice(len(volumes), p=weights))]
     centre = volume.draw_centre(rng)

@@ -81,7 +81,12 @@ class TrainResult:
 
 
 def learning_rate_at(step: int, settings: TrainSettings) -> float:
-    """The learning rate of a step (from 0): warm-up, flat, half cosine down."""
+    """The learning rate of a step (from 0): warm-up, flat, half cosine down.
+
+    Args:
+      step: from 0.
+      settings: the length of the run, the flat rate, warm-up and decay.
+    """
     steps = max(1, settings.total_fovs // settings.batch_size)
     warm = min(1.0, (step + 1) / max(1, settings.warmup_steps))
     left = (steps - step) / max(1.0, settings.decay_share * steps)
