@@ -42,6 +42,38 @@ def require_writable(directory: Path) -> None:
         ) from error
 
 
+def require_places(directory: Path, asked: ConfigView, folders: Iterable[str]) -> None:
+    """Notices before any work that something lies where a file or a folder is to be written in the end.
+
+    Args:
+      directory: of all outputs; it need not exist.
+      asked: the `outputs` section.
+      folders: those of stages, by their path in the directory.
+
+    Raises:
+      ConfigError: a folder where a file belongs, or the other way round.
+    """
+    files = {
+        "config.textproto": True,
+        "metrics.json": True,
+        "supervoxels.npz": True,
+        "supervoxels.csv": True,
+        "slices.png": asked.png,
+        "supervoxels.h5": asked.hdf5,
+    }
+    volumes = {"supervoxels": asked.precomputed, "image": asked.precomputed, _ZARR: asked.zarr}
+    for path in (directory / name for name, wanted in files.items() if wanted):
+        if path.is_dir():
+            raise ConfigError(_in_the_way(path, "a directory", "a file"))
+    for path in (directory / name for name in (*folders, *(n for n, wanted in volumes.items() if wanted))):
+        if path.exists() and not path.is_dir():
+            raise ConfigError(_in_the_way(path, "a file", "a directory"))
+
+
+def _in_the_way(path: Path, what: str, instead: str) -> str:
+    return f"'{path}' is {what}, where a run writes {instead}; move it away or choose another output_dir"
+
+
 def require_supported(asked: ConfigView) -> None:
     """Refuses what the `outputs` section cannot have.
 

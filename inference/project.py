@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,12 @@ from configs import ConfigView, load_config, save_resolved
 from inference.batching import measured_batch_size
 from inference.flooding import PieceReport, flood_subvolume
 from inference.identity import check_directory, claim_directory
-from inference.inputs import Inputs
+from inference.inputs import Inputs, planned_inputs, require_object_ids
 from inference.label_stages import Targets, assemble, combine_subvolume, reconciliation_directory
 from inference.masks import check_masks
 from inference.outputs import (
     remove_what_kills_left,
+    require_places,
     require_supported,
     require_writable,
     write_picture,
@@ -64,7 +66,8 @@ def run_project(
         that failed, by name.
     """
     require_supported(config.outputs)
-    workspace = open_workspace(config)
+    require_places(Path(config.output_dir), config.outputs, _folders(config))
+    workspace = open_workspace(config, planned_inputs(config))
     _check(workspace)
     require_writable(workspace.output)
     for line in pass_cautions(list(workspace.passes.values()), config.preprocessing):
@@ -121,6 +124,13 @@ def with_batch_size(workspace: Workspace) -> tuple[ConfigView, str]:
     return config.replace(inference=config.inference.replace(batch_size=size)), line
 
 
+def _folders(config: ConfigView) -> list[str]:
+    """Where the stages of a config lie in its output directory."""
+    names = [each.name for each in config.inference.passes]
+    folds = ("consensus", "multiresolution") if len(names) > 1 else ()
+    return ["passes", *(f"passes/{name}" for name in names), *folds, "reconciliation"]
+
+
 def _check(workspace: Workspace) -> None:
     """Finds whatever would stop the run later, and results of other settings."""
     require_runnable(workspace)
@@ -131,7 +141,7 @@ def _check(workspace: Workspace) -> None:
 
 
 def require_runnable(workspace: Workspace) -> None:
-    """Finds masks, images and subvolumes that would stop a pass later.
+    """Finds masks, images, subvolumes and ground truth that would stop a run later.
 
     Raises:
       ReconstructionError: them.
@@ -146,6 +156,8 @@ def require_runnable(workspace: Workspace) -> None:
         for subvolume in workspace.plan:
             box = each.own_box(subvolume.box)
             require_segmentable(Subject(each.image, box, region, each.network, each.settings))
+    if workspace.inputs.labels is not None:
+        require_object_ids(workspace.inputs.labels, workspace.inputs.box)
 
 
 def _run(workspace: Workspace, pool: Pool, report: Callable[[StageReport], None], tell: Tell) -> None:

@@ -208,13 +208,18 @@ def require_segmentable(subject: Subject) -> None:
 
 
 def require_fitting(subject: Subject) -> None:
-    """Checks where a subvolume lies; reads no voxels.
+    """Checks where a subvolume lies, and that there are grey values; reads no voxels.
 
     Raises:
-      VolumeError: the box is empty, leaves the volume, or is smaller than the field of view, or the volume is
-        too small to be mirrored.
+      VolumeError: the image has no grey values, the box is empty, leaves the volume, or is smaller than the
+        field of view, or the volume is too small to be mirrored.
     """
     image, box, fov = subject.image, subject.box, subject.network.info.architecture.fov_zyx
+    if image.dtype.kind not in "iuf":
+        raise VolumeError(
+            f"image '{image.spec}' is {image.dtype}, which is a mask and no grey values; give the image, or "
+            "save it as uint8"
+        )
     if box.is_empty:
         raise VolumeError(f"box {box} is empty; give it a size of at least 1 along every axis")
     if not image.bounds.contains_box(box):

@@ -14,16 +14,15 @@ import numpy as np
 
 from configs import ConfigError, ConfigView
 from inference.identity import settings_digest
-from inference.inputs import Inputs, open_inputs
-from inference.passes import Fold, ResolvedPass, read_network, resolve_folds, resolve_passes
+from inference.inputs import Inputs, blocks_of, open_inputs
+from inference.passes import Fold, ResolvedPass, resolve_folds, resolve_passes
 from inference.subject import describe_pass
 from jobs.plan import Subvolume, largest_size, plan_subvolumes
-from volumes import Box, VolumeError
+from volumes import Box
 from volumes.box import Zyx
 
 # Image, logits and objects of a canvas, and what finding its seeds takes at its peak.
 BYTES_PER_VOXEL = 48
-BLOCK_EDGE = 256
 _MIN_OVERLAP = 16
 
 
@@ -99,10 +98,7 @@ class Workspace:
 
     def blocks(self) -> list[Box]:
         """The region in blocks of whole chunks, in which finished supervoxels are written."""
-        region = self.inputs.box
-        starts = [range(a, b, BLOCK_EDGE) for a, b in zip(region.start, region.stop, strict=True)]
-        corners = ((z, y, x) for z in starts[0] for y in starts[1] for x in starts[2])
-        return [Box.from_shape((BLOCK_EDGE,) * 3, corner).intersect(region) for corner in corners]
+        return list(blocks_of(self.inputs.box))
 
     def completed(self, labels: np.ndarray, box: Box) -> np.ndarray:
         """What is written of a box: the objects of the stage, uint64 (z, y, x), and others that are there."""
@@ -129,15 +125,17 @@ class Workspace:
         }
 
 
-def open_workspace(config: ConfigView) -> Workspace:
+def open_workspace(config: ConfigView, inputs: Inputs | None = None) -> Workspace:
     """Opens a project.
+
+    Args:
+      config: resolved.
+      inputs: instead of those that `open_inputs` gives.
 
     Raises:
       ReconstructionError: anything in config, network, image or ground truth that cannot be used.
     """
-    if config.phantom is not None:
-        _require_room_in_phantom(config)
-    inputs = open_inputs(config)
+    inputs = open_inputs(config) if inputs is None else inputs
     passes = resolve_passes(config, inputs.image)
     folds = resolve_folds(config, passes)
     names = {each.name for each in passes}
@@ -151,19 +149,6 @@ def open_workspace(config: ConfigView) -> Workspace:
         {fold.name: fold for fold in folds},
         plan_of(config, passes, inputs.box),
     )
-
-
-def _require_room_in_phantom(config: ConfigView) -> None:
-    """Refuses a phantom smaller than a field of view before it is made."""
-    shape = config.phantom.shape
-    for named in config.inference.passes:
-        section = config.network if named.network is None else named.network
-        fov = (1, 1, 1) if section is None else read_network(section).info.architecture.fov_zyx
-        if any(n < f for n, f in zip(shape, fov, strict=True)):
-            raise VolumeError(
-                f"a phantom of shape {shape} is smaller than the network's field of view {fov} (z, y, x); "
-                "make it larger"
-            )
 
 
 def plan_of(config: ConfigView, passes: list[ResolvedPass], region: Box) -> list[Subvolume]:

@@ -29,7 +29,7 @@ from tiny_project import (
 from commands import import_checkpoint, run_inference
 from ffn.network import Architecture
 from ffn.weights import load_network
-from inference import checkpoints
+from inference import checkpoints, inputs
 from volumes import open_volume
 
 SHAPE = (20, 24, 28)
@@ -121,7 +121,16 @@ def test_another_phantom_is_not_taken_for_the_one_that_is_there(place, capsys):
         write_config(raw="", phantom=f"{{ shape {{ z: 24 y: 24 x: 24 }} {parameters} }}", evaluation="{}")
         Path("c.textproto").write_text(Path("c.textproto").read_text().replace('raw { spec: "" }', ""))
         assert run("--config", "c.textproto") == code
+    assert len(list(Path("out").glob("phantom-*"))) == 1, "the other one was not even made"
     assert "was made with image =" in capsys.readouterr().err
+
+
+def test_a_run_on_a_phantom_goes_on_where_it_was(place, capsys):
+    write_config(raw="", phantom="{ shape { z: 24 y: 24 x: 24 } }", evaluation="{}")
+    Path("c.textproto").write_text(Path("c.textproto").read_text().replace('raw { spec: "" }', ""))
+    for _ in range(2):
+        assert run("--config", "c.textproto") == 0
+    assert "done before" in capsys.readouterr().out
 
 
 def test_the_table_treats_unsegmented_voxels_as_asked(place, capsys):
@@ -196,6 +205,8 @@ def test_a_phantom_serves_as_image_and_ground_truth(place):
     assert open_volume(f"{made}:volumes/labels/neuron_ids").dtype == np.uint64
 
 
+_BOX_AT = "box {{ start {{ z: {z} y: 0 x: 0 }} shape {{ z: 20 y: 8 x: 8 }} }}"
+
 # Refusals: (what is changed in the config, what the message has to say)
 REFUSALS = {
     "missing file": ({"raw": "nowhere.h5:raw"}, "nowhere.h5"),
@@ -203,6 +214,26 @@ REFUSALS = {
     "2-D data": ({"raw": "data.h5:flat"}, "2-D"),
     "float image with NaN": ({"raw": "data.h5:nan"}, "NaN"),
     "volume smaller than the field of view": ({"network": "large.ffn.h5"}, "field of view"),
+    "boolean image": ({"raw": "small.h5:mask"}, "bool"),
+    "raw and phantom": ({"phantom": "{ shape { z: 24 y: 24 x: 24 } }"}, "raw and phantom are both given"),
+    "box outside the phantom": (
+        {"raw": "", "phantom": "{ shape { z: 24 y: 24 x: 24 } }", "inference": _BOX_AT.format(z=9)},
+        "leaves volume",
+    ),
+    "seed policy of a phantom": (
+        {
+            "raw": "",
+            "phantom": "{ shape { z: 24 y: 24 x: 24 } }",
+            "evaluation": "{}",
+            "inference": 'passes { name: "a" seed_policy: "PolicyPeeks" }',
+        },
+        "PolicyPeaks",
+    ),
+    "phantom that no memory holds": (
+        {"raw": "", "phantom": "{ shape { z: 90000 y: 90000 x: 90000 } }"},
+        "make phantom.shape smaller",
+    ),
+    "box far outside": ({"inference": _BOX_AT.format(z=2**62)}, "shrink inference.box to lie inside"),
     "zero-size box": ({"inference": "box { start { z: 0 y: 0 x: 0 } shape { z: 0 y: 8 x: 8 } }"}, "shape.z"),
     "box outside": ({"inference": "box { start { z: 9 y: 0 x: 0 } shape { z: 20 y: 8 x: 8 } }"}, "z 0:20"),
     "missing network": ({"network": "nowhere.ffn.h5"}, "nowhere.ffn.h5"),
@@ -213,6 +244,7 @@ REFUSALS = {
     "config without the section": ({"network": ""}, "network"),
     "labels of another shape": ({"evaluation": '{ labels { spec: "small.h5:labels" } }'}, "labels"),
     "labels that are no IDs": ({"evaluation": '{ labels { spec: "data.h5:nan" } }'}, "float32"),
+    "labels below 0": ({"evaluation": '{ labels { spec: "small.h5:below" } }'}, "are -1 at z 3, y 4, x 5;"),
     "labels without any": ({"evaluation": '{ labels { spec: "small.h5:none" } }'}, "are 0 in all"),
     "seed policy arguments": (
         {"inference": "passes { name: 'a' seed_policy_args: '{\"x\": 1}' }"},
@@ -229,7 +261,7 @@ def test_bad_input_gets_one_line_exit_code_2_and_leaves_nothing_behind(place, ca
     _make_bad_files()
     write_config(**changes)
     text = Path("c.textproto").read_text().replace('network { weights: "" }', "")
-    Path("c.textproto").write_text(text)
+    Path("c.textproto").write_text(text.replace('raw { spec: "" }', ""))
     before = sorted(Path().rglob("*"))
     assert run("--config", "c.textproto") == 2
     error = capsys.readouterr().err
@@ -248,7 +280,60 @@ def _make_bad_files() -> None:
         file["conv0_b/kernel"] = np.zeros((3, 3, 3, 2, 5), np.float32)
     with h5py.File("small.h5", "w") as file:
         file.create_dataset("labels", data=np.ones((8, 8, 8), np.uint8)).attrs["resolution"] = (10.0,) * 3
-        file.create_dataset("none", data=np.zeros(SHAPE, np.uint8)).attrs["resolution"] = (10.0,) * 3
+        below = np.ones(SHAPE, np.int32)
+        below[3, 4, 5:7] = -1
+        for name, array in (
+            ("none", np.zeros(SHAPE, np.uint8)),
+            ("mask", np.ones(SHAPE, bool)),
+            ("below", below),
+        ):
+            file.create_dataset(name, data=array).attrs["resolution"] = (10.0,) * 3
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "config.textproto",
+        "metrics.json",
+        "slices.png",
+        "supervoxels.npz",
+        "supervoxels.csv",
+        "supervoxels.h5",
+    ],
+)
+@pytest.mark.parametrize("image", ["raw", "phantom"])
+def test_a_directory_in_the_place_of_a_file_is_found_before_any_work(place, capsys, name, image):
+    Path("out", name, "inner").mkdir(parents=True)
+    _refused_in_the_way(capsys, name, image, "is a directory")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["passes", "passes/forward", "reconciliation", "supervoxels", "image", "supervoxels.zarr"],
+)
+def test_a_file_in_the_place_of_a_directory_is_found_before_any_work(place, capsys, name):
+    Path("out", name).parent.mkdir(parents=True)
+    Path("out", name).write_text("mine")
+    _refused_in_the_way(capsys, name, "raw", "is a file")
+
+
+def _refused_in_the_way(capsys, name: str, image: str, says: str) -> None:
+    made = {"raw": "", "phantom": "{ shape { z: 24 y: 24 x: 24 } }", "evaluation": "{}"}
+    write_config(outputs="{ hdf5: true zarr: true }", **(made if image == "phantom" else {}))
+    Path("c.textproto").write_text(Path("c.textproto").read_text().replace('raw { spec: "" }', ""))
+    before = sorted(Path().rglob("*"))
+    assert run("--config", "c.textproto") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and f"'out/{name}' {says}" in error and "output_dir" in error
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_what_is_not_asked_for_may_be_in_the_way(place):
+    Path("out/slices.png").mkdir(parents=True)
+    Path("out/supervoxels").write_text("mine")
+    write_config(outputs="{ png: false precomputed: false }")
+    assert run("--config", "c.textproto") == 0
+    assert Path("out/supervoxels").read_text() == "mine"
 
 
 @pytest.mark.parametrize(
@@ -341,6 +426,30 @@ def test_a_phantom_smaller_than_the_field_of_view_is_refused_before_it_is_made(p
     assert run("--config", "c.textproto") == 2
     assert "field of view (21, 21, 21)" in capsys.readouterr().err
     assert not Path("out").exists()
+
+
+def test_memory_that_ends_while_a_phantom_is_made_names_its_shape(place, capsys, monkeypatch):
+    def too_large(spec):
+        raise MemoryError
+
+    monkeypatch.setattr(inputs, "make_phantom", too_large)
+    write_config(raw="", phantom="{ shape { z: 24 y: 24 x: 24 } }", evaluation="{}")
+    Path("c.textproto").write_text(Path("c.textproto").read_text().replace('raw { spec: "" }', ""))
+    assert run("--config", "c.textproto") == 2
+    assert "phantom of shape (24, 24, 24) (z, y, x) does not fit into memory; make" in capsys.readouterr().err
+
+
+def test_an_image_of_64_bits_gives_the_objects_of_its_grey_values(place):
+    with h5py.File("data.h5", "r+") as file:
+        for name, dtype in (("int64", np.int64), ("uint64", np.uint64)):
+            file.create_dataset(name, data=file["raw"][:].astype(dtype)).attrs["resolution"] = (10.0,) * 3
+    found = []
+    for name in ("raw", "int64", "uint64"):
+        write_config(raw=f"data.h5:{name}", output_dir=f'"{name}"')
+        assert run("--config", "c.textproto") == 0
+        found.append(np.load(f"{name}/passes/forward/0/0/seg-0_0_0.npz")["segmentation"])
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
 
 
 def test_a_request_needs_a_box(request_text, capsys):
