@@ -64,7 +64,7 @@ def architecture_from_args(model_name: str, model_args: str | Mapping[str, Any])
     """The architecture that google/ffn's `model_name` and `model_args` (x, y, z) describe.
 
     Args:
-        model_name: of the class, with or without its module; only `ConvStack3DFFNModel`.
+        model_name: `convstack_3d.ConvStack3DFFNModel`, with or without packages before it.
         model_args: `depth` (9 if missing), `features` (32 if missing), `fov_size` and `deltas` (x, y, z), and
             `batch_size`, which is passed over; a mapping or JSON text.
 
