@@ -96,7 +96,16 @@ class Keeper:
 def watched(
     task: FloodTask[Canvas], watch: Watch, keeper: Keeper
 ) -> Generator[FovRequest, np.ndarray, Canvas]:
-    """The same flood, counted and kept; see the module."""
+    """The same flood, counted and kept; see the module.
+
+    Args:
+      task: the flood.
+      watch: counts its fields of view.
+      keeper: stores its canvas when one is due.
+
+    Returns:
+      A task that asks for the same fields of view and returns the same canvas.
+    """
     try:
         request = next(task)
         while True:

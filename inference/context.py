@@ -44,6 +44,11 @@ def face_margins(box: Box, region: Box, radius_zyx: Zyx, *, mirror: bool) -> Mar
 def require_room_for(margin: Margin, box: Box, volume: Volume) -> None:
     """Checks that a volume can be continued by a margin.
 
+    Args:
+      margin: voxels to continue by, before and after, for each axis (zyx).
+      box: absolute; what is to be continued.
+      volume: the image it is read from.
+
     Raises:
       VolumeError: the box leaves the volume, or the volume is too small to be mirrored that far.
     """
@@ -79,7 +84,12 @@ def read_with_margin(volume: Volume, box: Box, margin: Margin) -> np.ndarray:
 
 
 def grown(box: Box, margin: Margin) -> Box:
-    """The box with its margin."""
+    """The box with its margin.
+
+    Args:
+      box: absolute, not empty.
+      margin: voxels before and after, for each axis (zyx).
+    """
     return Box(
         tuple(s - before for s, (before, _) in zip(box.start, margin, strict=True)),  # type: ignore[arg-type]
         tuple(s + after for s, (_, after) in zip(box.stop, margin, strict=True)),  # type: ignore[arg-type]

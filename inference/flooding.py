@@ -118,7 +118,12 @@ def flood_or_find(
 
 
 def load_or_note(directory: Path, corner: tuple[int, int, int]) -> tuple[SubvolumeResult | None, str]:
-    """A stored result; or None and, where a damaged file was found, a line that names it."""
+    """A stored result; or None and, where a damaged file was found, a line that names it.
+
+    Args:
+      directory: of a stage's results.
+      corner: start (zyx, absolute) of the subvolume's box.
+    """
     try:
         return load_result(directory, corner), ""
     except CorruptPieceError as error:
@@ -126,7 +131,12 @@ def load_or_note(directory: Path, corner: tuple[int, int, int]) -> tuple[Subvolu
 
 
 def service_of(config: ConfigView, each: ResolvedPass) -> FloodService:
-    """The service that runs a pass's network in this worker, started when first needed."""
+    """The service that runs a pass's network in this worker, started when first needed.
+
+    Args:
+      config: of the project; states the batch size.
+      each: the pass, with its network and compute type.
+    """
     batch_size = config.inference.batch_size or 1
     architecture = each.network.info.architecture
     key = ("service", network_digest(each.network), architecture, each.settings.compute_dtype, batch_size)

@@ -62,7 +62,15 @@ def require_same_settings(theirs: Mapping[str, object], mine: Mapping[str, objec
 
 
 def difference(theirs: Mapping[str, object], mine: Mapping[str, object]) -> tuple[str, object, object] | None:
-    """The first setting, by its dotted name, in which two descriptions differ, and both values; or None."""
+    """The first setting, by its dotted name, in which two descriptions differ, and both values; or None.
+
+    Args:
+      theirs: plain values as stored, nested by name.
+      mine: plain values to compare with, turned to what JSON makes of them.
+
+    Returns:
+      The name, their value, my value; a name that one of them lacks counts as None.
+    """
     wanted, found = _flat(json.loads(json.dumps(mine))), _flat(theirs)
     for name in sorted(set(wanted) | set(found)):
         if wanted.get(name) != found.get(name):
@@ -72,6 +80,10 @@ def difference(theirs: Mapping[str, object], mine: Mapping[str, object]) -> tupl
 
 def claim_directory(directory: Path, settings: Mapping[str, object]) -> None:
     """Writes the description of a directory's results to its `settings.json`, once it is known to fit.
+
+    Args:
+      directory: where the results lie or will lie; made when missing.
+      settings: plain values that JSON can hold.
 
     Raises:
       ReconstructionError: see `check_directory`.
@@ -85,6 +97,10 @@ def claim_directory(directory: Path, settings: Mapping[str, object]) -> None:
 
 def check_directory(directory: Path, settings: Mapping[str, object]) -> None:
     """Refuses a directory whose `settings.json` describes other results; one without is free.
+
+    Args:
+      directory: where the results lie; need not be there.
+      settings: plain values that JSON can hold.
 
     Raises:
       ReconstructionError: see `require_same_settings`; or the file is damaged.

@@ -48,6 +48,11 @@ class Targets(NamedTuple):
 def combine_subvolume(config: ConfigView, stage: str, position: int) -> PieceReport:
     """The consensus of all passes of a stage in one subvolume.
 
+    Args:
+      config: of the project.
+      stage: name of a consensus of passes.
+      position: of the subvolume in the plan, from 0.
+
     Raises:
       ReconstructionError: a pass without its result there, or a consensus of other settings in its place.
     """
@@ -75,7 +80,13 @@ def combine_subvolume(config: ConfigView, stage: str, position: int) -> PieceRep
 
 
 def measure_subvolume(source: Source, stage: str, position: int) -> PieceReport:
-    """The objects of one subvolume and how many voxels of its core each has."""
+    """The objects of one subvolume and how many voxels of its core each has.
+
+    Args:
+      source: the config of a project, or a job of reseeding.
+      stage: name of a pass or of a consensus of passes.
+      position: of the subvolume in the plan, from 0.
+    """
     workspace = workspace_of(source)
     subvolume = workspace.plan[position]
     labels, settings = objects_at(workspace, stage, subvolume, _FINEST)
@@ -93,7 +104,14 @@ def measure_subvolume(source: Source, stage: str, position: int) -> PieceReport:
 
 
 def compare_neighbours(source: Source, stage: str, first: int, second: int) -> PieceReport:
-    """Which objects of two overlapping subvolumes are one."""
+    """Which objects of two overlapping subvolumes are one.
+
+    Args:
+      source: the config of a project, or a job of reseeding.
+      stage: name of a pass or of a consensus of passes.
+      first: position of one subvolume in the plan.
+      second: of the other; their boxes overlap.
+    """
     workspace = workspace_of(source)
     section = workspace.config.reconciliation
     subvolumes = [workspace.plan[position] for position in (first, second)]
@@ -137,7 +155,17 @@ def finish_block(source: Source, stage: str, block: Box, ids_digest: str, target
 
 
 def examined(workspace: Workspace, labels: np.ndarray, block: Box) -> dict[str, np.ndarray]:
-    """What is kept of a block's supervoxels: their statistics, and their pairs with the ground truth."""
+    """What is kept of a block's supervoxels: their statistics, and their pairs with the ground truth.
+
+    Args:
+      workspace: of the project.
+      labels: uint64 (z, y, x) of the block, 0 = none.
+      block: of the region, absolute, raw voxels.
+
+    Returns:
+      Arrays by name: the columns of `block_statistics`; with ground truth also the IDs and counts (voxels) of
+      `evaluation.contingency`.
+    """
     arrays = dict(vars(block_statistics(labels, block.start)))
     if workspace.inputs.labels is not None:
         table = contingency(labels, workspace.inputs.labels.read(block))
@@ -186,27 +214,57 @@ def _global_labels(source: Source, stage: str, position: int, ids_digest: str) -
 
 
 def reconciliation_directory(workspace: Workspace, stage: str) -> Path:
-    """Where all that reconciles a stage lies."""
+    """Where all that reconciles a stage lies.
+
+    Args:
+      workspace: of the project.
+      stage: name of a pass or of a consensus of passes.
+    """
     return workspace.output / "reconciliation" / stage
 
 
 def objects_path(workspace: Workspace, stage: str, position: int) -> Path:
-    """Objects of one subvolume: `ids` uint64 ascending, `core_voxels` int64."""
+    """Objects of one subvolume: `ids` uint64 ascending, `core_voxels` int64.
+
+    Args:
+      workspace: of the project.
+      stage: name of a pass or of a consensus of passes.
+      position: of the subvolume in the plan, from 0.
+    """
     return _named(workspace, stage, "objects", workspace.plan[position])
 
 
 def ids_path(workspace: Workspace, stage: str, position: int) -> Path:
-    """IDs of one subvolume's objects in the volume: `local_ids`, `global_ids` uint64."""
+    """IDs of one subvolume's objects in the volume: `local_ids`, `global_ids` uint64.
+
+    Args:
+      workspace: of the project.
+      stage: name of a pass or of a consensus of passes.
+      position: of the subvolume in the plan, from 0.
+    """
     return _named(workspace, stage, "ids", workspace.plan[position])
 
 
 def pairs_path(workspace: Workspace, stage: str, first: int, second: int) -> Path:
-    """Objects of two subvolumes that are one: `pairs` (n, 2) uint64."""
+    """Objects of two subvolumes that are one: `pairs` (n, 2) uint64.
+
+    Args:
+      workspace: of the project.
+      stage: name of a pass or of a consensus of passes.
+      first: position of one subvolume in the plan.
+      second: of the other.
+    """
     return reconciliation_directory(workspace, stage) / "pairs" / f"{first}-{second}.npz"
 
 
 def block_path(workspace: Workspace, stage: str, block: Box) -> Path:
-    """Statistics of a finished block, and its pairs with the ground truth."""
+    """Statistics of a finished block, and its pairs with the ground truth.
+
+    Args:
+      workspace: of the project.
+      stage: name of a pass or of a consensus of passes.
+      block: of the region, absolute, raw voxels.
+    """
     z, y, x = block.start
     return reconciliation_directory(workspace, stage) / "blocks" / f"{x}_{y}_{z}.npz"
 
@@ -221,7 +279,16 @@ def _named(workspace: Workspace, stage: str, kind: str, subvolume: Subvolume) ->
 
 
 def kept_piece(path: Path, made_from: str, make: Callable[[], dict[str, np.ndarray]]) -> PieceReport:
-    """Makes a file unless it is there, whole, and made from the same."""
+    """Makes a file unless it is there, whole, and made from the same.
+
+    Args:
+      path: the file; ends in `.npz`.
+      made_from: digest of all it follows from, kept in it.
+      make: gives its arrays by name; called only where the file has to be made.
+
+    Returns:
+      Whether the file was reused, and a note where a damaged one was replaced.
+    """
     note = ""
     if path.exists():
         try:

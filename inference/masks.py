@@ -211,7 +211,12 @@ def open_stated(spec: str, channel: int, otherwise_nm: Iterable[float]) -> Volum
 
 
 def read_zero_beyond(volume: Volume, box: Box) -> np.ndarray:
-    """The voxels of a box (z, y, x), 0 where it leaves the volume's bounds."""
+    """The voxels of a box (z, y, x), 0 where it leaves the volume's bounds.
+
+    Args:
+      volume: any.
+      box: absolute; may leave the volume or lie outside.
+    """
     there = box.intersect(volume.bounds)
     if there == box:
         return volume.read(box)

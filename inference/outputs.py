@@ -90,7 +90,12 @@ def unfinished(folder: Path) -> Path:
 
 
 def remove_what_kills_left(workspace: Workspace, before: float) -> None:
-    """Removes temporary files in a project's directory that are older than `before` (s since the epoch)."""
+    """Removes temporary files in a project's directory that are older than `before` (s since the epoch).
+
+    Args:
+      workspace: of the project.
+      before: seconds since the epoch; what is younger stays.
+    """
     remove_leftovers(workspace.output, before, besides=(*workspace.volumes_written, _ZARR))
 
 
@@ -128,7 +133,12 @@ def write_streams(workspace: Workspace, read: ReadBlock, blocks: Iterable[Box]) 
 
 
 def write_picture(workspace: Workspace, read: ReadBlock) -> None:
-    """Three slices through the middle of the region; of a large one, of the part around its middle."""
+    """Three slices through the middle of the region; of a large one, of the part around its middle.
+
+    Args:
+      workspace: of the project.
+      read: gives the supervoxels, uint64 (z, y, x), of a box (absolute).
+    """
     box = _middle(workspace.inputs.box)
     image = workspace.inputs.image
     title = f"{workspace.config.name}: {image.spec}, {box}"

@@ -131,6 +131,10 @@ def resolve_folds(config: ConfigView, passes: list[ResolvedPass]) -> list[Fold]:
     Passes of the raw resolution that filled nothing make the stage `consensus`; all of them together, if
     there are others, the stage `multiresolution`.
 
+    Args:
+      config: of the project.
+      passes: all of them, in the order they run.
+
     Raises:
       ConfigError: `consensus.passes` names one that does not exist, one twice, or one alone.
     """
@@ -143,7 +147,15 @@ def resolve_folds(config: ConfigView, passes: list[ResolvedPass]) -> list[Fold]:
 
 
 def pass_cautions(passes: list[ResolvedPass], preprocessing: ConfigView) -> list[str]:
-    """What is allowed and probably not meant: a resolution or grey values unlike those of the training."""
+    """What is allowed and probably not meant: a resolution or grey values unlike those of the training.
+
+    Args:
+      passes: all of them.
+      preprocessing: the config's section.
+
+    Returns:
+      One line for each.
+    """
     lines = []
     for each in passes:
         trained, given = each.network.info.voxel_size_nm, each.image.voxel_size_nm

@@ -52,7 +52,15 @@ class Reconciled:
 
 
 def describe_reconciliation(workspace: Workspace, stage: str) -> dict[str, object]:
-    """What the supervoxels of a stage follow from."""
+    """What the supervoxels of a stage follow from.
+
+    Args:
+      workspace: of the project.
+      stage: name of a pass or of a consensus of passes.
+
+    Returns:
+      Plain values by name.
+    """
     section = workspace.config.reconciliation
     return {
         "stage": settings_digest(workspace.describe_stage(stage)),
@@ -136,7 +144,12 @@ def figures_of(blocks: Iterable[dict[str, np.ndarray]]) -> dict[str, Any]:
 
 
 def block_arrays(workspace: Workspace, stage: str) -> Iterator[dict[str, np.ndarray]]:
-    """What the finished blocks of a stage hold, one after the other."""
+    """What the finished blocks of a stage hold, one after the other.
+
+    Args:
+      workspace: of the project.
+      stage: name of a pass or of a consensus of passes.
+    """
     for block in workspace.blocks():
         yield load_npz(block_path(workspace, stage, block))
 

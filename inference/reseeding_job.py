@@ -167,6 +167,13 @@ def require_supervoxels(job: ReseedingJob) -> None:
 def open_existing(job: ReseedingJob, project: Workspace) -> Volume:
     """The supervoxels a job starts from.
 
+    Args:
+      job: names the supervoxels; by default its project's own.
+      project: the workspace of the config they belong to.
+
+    Returns:
+      A volume for reading.
+
     Raises:
       VolumeError: they cannot be opened, or have another grid than the project, or no IDs.
     """
@@ -189,7 +196,16 @@ def open_existing(job: ReseedingJob, project: Workspace) -> Volume:
 
 
 def seed_room(project: Workspace, each: ResolvedPass, subvolume: Subvolume) -> Box:
-    """Where in a subvolume a seed can lie: a field of view fits around it. Voxels of the pass."""
+    """Where in a subvolume a seed can lie: a field of view fits around it. Voxels of the pass.
+
+    Args:
+      project: the workspace of the config.
+      each: the pass.
+      subvolume: one of the plan.
+
+    Returns:
+      An absolute box in voxels of the pass; it may be empty.
+    """
     own, radius = each.own_box(subvolume.box), each.settings.options.radius_zyx
     mirror = each.settings.mirror_margin
     margin = face_margins(own, each.own_box(project.inputs.box), radius, mirror=mirror)
@@ -222,7 +238,16 @@ def sort_points(project: Workspace, job: ReseedingJob, points: np.ndarray) -> li
 
 
 def seeds_in(seeds: np.ndarray, room: Box, each: ResolvedPass) -> np.ndarray:
-    """Those seeds (n, 3) that lie in a box of the pass, in its voxels; each voxel once."""
+    """Those seeds (n, 3) that lie in a box of the pass, in its voxels; each voxel once.
+
+    Args:
+      seeds: integers (n, 3), zyx, absolute, raw voxels.
+      room: absolute, voxels of the pass.
+      each: the pass.
+
+    Returns:
+      Integers (m, 3), zyx, absolute, voxels of the pass, in the order of the seeds.
+    """
     found = seeds[_within(seeds, room, each)] // each.factors
     _, first = np.unique(found, axis=0, return_index=True)
     return found[np.sort(first)]
@@ -247,6 +272,10 @@ def stored_description(directory: Path) -> dict[str, object] | None:
 def require_same_job(directory: Path, description: dict[str, object]) -> None:
     """Refuses a directory that holds another job.
 
+    Args:
+      directory: of the job; need not be there.
+      description: plain values that the job follows from.
+
     Raises:
       ConfigError: names the first setting that differs.
     """
@@ -261,7 +290,12 @@ def require_same_job(directory: Path, description: dict[str, object]) -> None:
 
 
 def free_name(parent: Path, description: dict[str, object]) -> str:
-    """The name of the same job if it was begun before, else the first of reseed-1, reseed-2, … not taken."""
+    """The name of the same job if it was begun before, else the first of reseed-1, reseed-2, … not taken.
+
+    Args:
+      parent: folder of all jobs.
+      description: plain values that the job follows from.
+    """
     for number in itertools.count(1):
         stored = stored_description(parent / f"reseed-{number}")
         if stored is None or difference(stored, description) is None:

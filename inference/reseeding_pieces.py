@@ -33,7 +33,12 @@ _LARGEST_LOCAL = 2**31 - 2
 
 
 def survey_block(job: ReseedingJob, block: Box) -> PieceReport:
-    """The objects that are there in one block: listed, and compared with the ground truth."""
+    """The objects that are there in one block: listed, and compared with the ground truth.
+
+    Args:
+      job: the job.
+      block: of the region, absolute, raw voxels.
+    """
     workspace = reseeding(job)
     labels, truth = workspace.existing.read(block), workspace.inputs.labels
     made_from = settings_digest({"labels": array_digest(labels), "truth": truth and truth.spec})
@@ -41,7 +46,12 @@ def survey_block(job: ReseedingJob, block: Box) -> PieceReport:
 
 
 def survey_path(workspace: Reseeding, block: Box) -> Path:
-    """What `survey_block` writes; the same arrays as a finished block's."""
+    """What `survey_block` writes; the same arrays as a finished block's.
+
+    Args:
+      workspace: of the job.
+      block: of the region, absolute, raw voxels.
+    """
     z, y, x = block.start
     return workspace.output / "before" / f"{x}_{y}_{z}.npz"
 
@@ -126,6 +136,11 @@ def existing_on_grid(workspace: Reseeding, each: ResolvedPass, box: Box) -> np.n
 
     A voxel of a coarse pass has the object that most of its raw voxels have. Beyond the volume's end they are
     mirrored, as the image is; beyond the region there are none.
+
+    Args:
+      workspace: of the job.
+      each: the pass.
+      box: absolute, voxels of the pass; may leave the region.
 
     Raises:
       VolumeError: more objects than can be numbered.

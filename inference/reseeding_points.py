@@ -98,7 +98,14 @@ def final_outcomes(outcomes: Sequence[str], ids: np.ndarray, highest: int) -> li
 
 
 def write_outcomes(path: Path, points: np.ndarray, outcomes: Sequence[str], ids: np.ndarray) -> None:
-    """Writes a CSV table: each point (voxels), what came of it, and the supervoxel there (0 = none)."""
+    """Writes a CSV table: each point (voxels), what came of it, and the supervoxel there (0 = none).
+
+    Args:
+        path: the file; appears whole.
+        points: integers (n, 3) in the order of the columns.
+        outcomes: one word for each.
+        ids: integers (n,).
+    """
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)

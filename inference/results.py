@@ -48,7 +48,12 @@ class SubvolumeResult:
 
 
 def subvolume_path(directory: str | Path, start_zyx: tuple[int, int, int]) -> Path:
-    """Where the segmentation of the subvolume with this corner lies."""
+    """Where the segmentation of the subvolume with this corner lies.
+
+    Args:
+      directory: of the results.
+      start_zyx: absolute start of the subvolume's box.
+    """
     z, y, x = start_zyx
     return Path(directory) / str(x) / str(y) / f"seg-{x}_{y}_{z}.npz"
 
@@ -86,6 +91,10 @@ def save_result(
 
 def load_result(directory: str | Path, start_zyx: tuple[int, int, int]) -> SubvolumeResult | None:
     """The result of the subvolume with this corner; None where there is none yet, or a part of it is gone.
+
+    Args:
+      directory: of the results.
+      start_zyx: absolute start of the subvolume's box.
 
     Raises:
       PieceError: a file that is damaged (names it).

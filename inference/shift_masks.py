@@ -69,6 +69,10 @@ def request_shift_mask(request: ConfigView, box: Box, fov_zyx: Zyx) -> np.ndarra
 def check_shift_mask(section: ConfigView, image: Volume) -> None:
     """Opens the shifts of a `ShiftMask` before any work.
 
+    Args:
+      section: a `ShiftMask` of the config.
+      image: the image that is masked.
+
     Raises:
       VolumeError: they cannot be opened, have fewer than two channels, or share no voxel with the image.
     """

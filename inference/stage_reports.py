@@ -34,7 +34,15 @@ class StageReport:
 
 
 def counts_of(workspace: Workspace, pieces: Iterable[PieceReport]) -> dict[str, Any]:
-    """The counts of all pieces of a stage together."""
+    """The counts of all pieces of a stage together.
+
+    Args:
+      workspace: of the project.
+      pieces: one for each subvolume.
+
+    Returns:
+      Sums by name; times in seconds.
+    """
     pieces = list(pieces)
     sums = {
         name: round(sum(piece.counts.get(name, 0) for piece in pieces), 3)
@@ -51,7 +59,14 @@ def counts_of(workspace: Workspace, pieces: Iterable[PieceReport]) -> dict[str, 
 
 
 def progress_of(workspace: Workspace, total: int | None, unit: str, description: str) -> Progress:
-    """The display of a stage, if the config wants one."""
+    """The display of a stage, if the config wants one.
+
+    Args:
+      workspace: of the project.
+      total: how many units; None if that is not known.
+      unit: what is counted, singular.
+      description: what the stage does.
+    """
     return Progress(
         total, unit, description=description, enabled=None if workspace.config.run.progress else False
     )
@@ -68,6 +83,11 @@ def rate_shown(progress: Progress) -> Callable[[dict[str, float]], dict[str, str
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes plain values as a JSON file that appears whole."""
+    """Writes plain values as a JSON file that appears whole.
+
+    Args:
+      path: the file to make or to replace.
+      content: plain values.
+    """
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n")

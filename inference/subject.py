@@ -145,7 +145,13 @@ class Loaded(NamedTuple):
 
 
 def describe_pass(image: Volume, network: NetworkFile, settings: PassSettings) -> dict[str, object]:
-    """What all subvolumes of a pass follow from, as plain values (settings resolved)."""
+    """What all subvolumes of a pass follow from, as plain values (settings resolved).
+
+    Args:
+      image: what it sees.
+      network: weights and architecture.
+      settings: resolved.
+    """
     return {
         "image": image.spec,
         "network": network_digest(network),

@@ -125,6 +125,10 @@ def merge_tables(tables: Iterable[SupervoxelTable]) -> SupervoxelTable:
 def save_table(path: str | os.PathLike[str], table: SupervoxelTable) -> None:
     """Write a table as one `.npz` piece, an array for each column.
 
+    Args:
+        path: the file to make or to replace; ends in `.npz`.
+        table: the table.
+
     Raises:
         PieceError: the file cannot be written.
     """

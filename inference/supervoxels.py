@@ -36,6 +36,13 @@ def open_targets(workspace: Workspace, done: Reconciled) -> Targets:
     that was writing the same, or new ones, for which blocks that were finished before are forgotten.
 
     What the folders hold is noted beside them, since runs of other stages may have written them meanwhile.
+
+    Args:
+      workspace: of the project.
+      done: what reconciliation found.
+
+    Returns:
+      The SPECs to write to; none where no volume is asked for.
     """
     if not workspace.config.outputs.precomputed:
         return Targets()
@@ -55,7 +62,13 @@ def open_targets(workspace: Workspace, done: Reconciled) -> Targets:
 
 
 def put_supervoxels_in_place(workspace: Workspace, done: Reconciled, pool: Pool) -> None:
-    """Fills the coarser scales of what was written; then the folders take their places."""
+    """Fills the coarser scales of what was written; then the folders take their places.
+
+    Args:
+      workspace: of the project.
+      done: what reconciliation found; all its blocks are written.
+      pool: where the pieces of coarser scales run.
+    """
     for name in workspace.volumes_written:
         folder = unfinished(workspace.output / name)
         if (folder / "info").exists():
@@ -66,7 +79,12 @@ def put_supervoxels_in_place(workspace: Workspace, done: Reconciled, pool: Pool)
 
 
 def write_table(workspace: Workspace, stage: str) -> SupervoxelTable:
-    """`supervoxels.npz` and `supervoxels.csv`, merged from the tables of the blocks; the table."""
+    """`supervoxels.npz` and `supervoxels.csv`, merged from the tables of the blocks; the table.
+
+    Args:
+      workspace: of the project.
+      stage: whose blocks are finished.
+    """
     merged = table_of(block_arrays(workspace, stage))
     save_table(workspace.output / "supervoxels.npz", merged)
     write_table_csv(workspace.output / "supervoxels.csv", merged, workspace.inputs.image.voxel_size_nm)

@@ -31,6 +31,11 @@ from volumes.pyramid import downsample_block
 def surroundings_of(workspace: Workspace, each: ResolvedPass, subvolume: Subvolume) -> Surroundings:
     """Masks and earlier objects of one subvolume in one pass.
 
+    Args:
+      workspace: of the project.
+      each: the pass.
+      subvolume: one of the plan.
+
     Raises:
       PieceError: the pass to fill from has no result there.
     """
