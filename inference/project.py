@@ -215,6 +215,11 @@ def _reconcile(
 def write_final(workspace: Workspace, done: Reconciled, pool: Pool) -> SupervoxelTable:
     """What follows the finished blocks: coarser scales, other formats, picture, and the table.
 
+    Args:
+      workspace: of the project.
+      done: what reconciliation found; its blocks are written.
+      pool: where the pieces of coarser scales run.
+
     Returns:
       The table of all supervoxels.
     """
