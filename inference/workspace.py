@@ -154,6 +154,11 @@ def open_workspace(config: ConfigView, inputs: Inputs | None = None) -> Workspac
 def plan_of(config: ConfigView, passes: list[ResolvedPass], region: Box) -> list[Subvolume]:
     """The subvolumes of a region: the size asked for, or the largest that fits the memory.
 
+    Args:
+      config: of the project.
+      passes: all of them; the largest field of view counts.
+      region: absolute, raw voxels.
+
     Raises:
       ReconstructionError: sizes that cannot be cut.
     """
@@ -173,7 +178,15 @@ def reach_of(passes: list[ResolvedPass]) -> Zyx:
 
 
 def overlap_of(config: ConfigView, passes: list[ResolvedPass]) -> Zyx:
-    """Voxels that neighbouring subvolumes share: those asked for, or twice the reach of a field of view."""
+    """Voxels that neighbouring subvolumes share: those asked for, or twice the reach of a field of view.
+
+    Args:
+      config: of the project.
+      passes: all of them.
+
+    Returns:
+      Raw voxels (zyx).
+    """
     asked = config.inference.subvolumes.overlap
     if asked is not None:
         z, y, x = asked
