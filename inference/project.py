@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from configs import ConfigView, load_config, save_resolved
+from configs import ConfigError, ConfigView, load_config, save_resolved
 from inference.batching import measured_batch_size
 from inference.flooding import PieceReport, flood_subvolume
 from inference.identity import check_directory, claim_directory
@@ -39,6 +39,7 @@ from inference.supervoxel_table import SupervoxelTable
 from inference.supervoxels import open_targets, put_supervoxels_in_place, write_table
 from inference.workspace import BYTES_PER_VOXEL, Workspace, open_workspace
 from jobs.dispatch import Piece
+from jobs.lock import only_run_in
 from jobs.workers import Pool, WorkerSettings, worker_pool
 from volumes import Box
 
@@ -70,9 +71,17 @@ def run_project(
     workspace = open_workspace(config, planned_inputs(config))
     _check(workspace)
     require_writable(workspace.output)
+    with only_run_in(workspace.output):
+        _start(workspace, report, caution)
+    return workspace.inputs
+
+
+def _start(workspace: Workspace, report: Callable[[StageReport], None], caution: Tell) -> None:
+    """Makes the choices that are left, starts the workers and runs all stages."""
+    config = workspace.config
     for line in pass_cautions(list(workspace.passes.values()), config.preprocessing):
         caution(line)
-    config, line = with_batch_size(workspace)
+    config, line = with_choices(workspace)
     if line:
         caution(line)
     workspace = open_workspace(config)
@@ -83,7 +92,6 @@ def run_project(
     with worker_pool(settings) as pool:
         _run(workspace, pool, report, caution)
     remove_what_kills_left(workspace, started)
-    return workspace.inputs
 
 
 def threads_of(workspace: Workspace) -> int:
@@ -102,26 +110,39 @@ def most_in_flight(workspace: Workspace) -> int:
     return int(section.subvolumes_in_flight or max(1, min(fitting, len(workspace.plan))))
 
 
-def with_batch_size(workspace: Workspace) -> tuple[ConfigView, str]:
-    """The config with a batch size: its own, that of an earlier start here, or one measured now.
+def with_choices(workspace: Workspace) -> tuple[ConfigView, str]:
+    """The config with what it leaves to the machine: compute type and batch size.
+
+    Its own are kept; else those of an earlier start here are, so that a run goes on as it began and all its
+    workers compute alike; else both are chosen now, the batch size by a measurement.
 
     Returns:
       The config, and a line about a measurement; empty without one.
     """
-    config = workspace.config
-    if config.inference.batch_size:
-        return config, ""
-    kept = workspace.output / "config.textproto"
-    size, line = None, ""
-    if kept.exists():
-        earlier = load_config(str(kept)).inference
-        size = earlier.batch_size if earlier is not None else None
+    config, line = workspace.config, ""
+    first, kept = next(iter(workspace.passes.values())), _earlier(workspace)
+    compute_dtype, size = config.inference.compute_dtype, config.inference.batch_size
+    if compute_dtype == "auto":
+        compute_dtype = first.settings.compute_dtype
+        if kept is not None and kept.compute_dtype != "auto":
+            compute_dtype = kept.compute_dtype
+    if size is None and kept is not None:
+        size = kept.batch_size
     if size is None:
-        first = next(iter(workspace.passes.values()))
         # Half of what can be in flight, since a second batch is made ready while the first is computed.
         most = max(1, most_in_flight(workspace) // 2)
-        size, line = measured_batch_size(first.network, first.settings.compute_dtype, most)
-    return config.replace(inference=config.inference.replace(batch_size=size)), line
+        size, line = measured_batch_size(first.network, compute_dtype, most)
+    inference = config.inference.replace(batch_size=size, compute_dtype=compute_dtype)
+    return config.replace(inference=inference), line
+
+
+def _earlier(workspace: Workspace) -> ConfigView | None:
+    """The `inference` section of an earlier start in the output directory; None where none can be read."""
+    path = workspace.output / "config.textproto"
+    try:
+        return load_config(str(path)).inference if path.exists() else None
+    except ConfigError:
+        return None
 
 
 def _folders(config: ConfigView) -> list[str]:

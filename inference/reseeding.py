@@ -21,7 +21,7 @@ from configs import ConfigError, ConfigView, save_resolved
 from inference.identity import array_digest, settings_digest
 from inference.outputs import require_supported, require_writable
 from inference.passes import pass_cautions
-from inference.project import require_runnable, threads_of, with_batch_size, write_final
+from inference.project import require_runnable, threads_of, with_choices, write_final
 from inference.reconcile import Reconciled, figures_of, finish_stage, reconcile_stage
 from inference.reseeding_job import (
     STAGE,
@@ -136,7 +136,7 @@ def run_reseeding(
     if points is not None and set(points.outcomes) != {SEED}:
         caution(_about(points))
     _claim(workspace, points)
-    sized, line = with_batch_size(workspace)
+    sized, line = with_choices(workspace)
     if line:
         caution(line)
     save_resolved(sized, workspace.output / "config.textproto")

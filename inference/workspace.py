@@ -24,6 +24,7 @@ from volumes.box import Zyx
 # Image, logits and objects of a canvas, and what finding its seeds takes at its peak.
 BYTES_PER_VOXEL = 48
 _MIN_OVERLAP = 16
+_LARGEST_EDGE = 256
 
 
 class Opens(Protocol):
@@ -152,7 +153,10 @@ def open_workspace(config: ConfigView, inputs: Inputs | None = None) -> Workspac
 
 
 def plan_of(config: ConfigView, passes: list[ResolvedPass], region: Box) -> list[Subvolume]:
-    """The subvolumes of a region: the size asked for, or the largest that fits the memory.
+    """The subvolumes of a region: of the size asked for, or the largest of which two fit into the memory.
+
+    Beyond an edge of 256 voxels little is gained: there more memory means more subvolumes in flight, and with
+    them larger batches.
 
     Args:
       config: of the project.
@@ -163,8 +167,12 @@ def plan_of(config: ConfigView, passes: list[ResolvedPass], region: Box) -> list
       ReconstructionError: sizes that cannot be cut.
     """
     section, in_flight = config.inference.subvolumes, config.inference.subvolumes_in_flight or 2
-    fov = reach_of(passes)
-    size = section.size or largest_size(fov, int(section.memory_gb * 1e9), BYTES_PER_VOXEL, in_flight, region)
+    size = section.size
+    if size is None:
+        fov = reach_of(passes)
+        memory = int(section.memory_gb * 1e9)
+        fitting = largest_size(fov, memory, BYTES_PER_VOXEL, in_flight, region)
+        size = tuple(min(n, max(_LARGEST_EDGE, 2 * f)) for n, f in zip(fitting, fov, strict=True))
     return plan_subvolumes(region, size, overlap_of(config, passes))
 
 

@@ -1,0 +1,83 @@
+"""Runs of several configs in one output directory, and files replaced between runs, never mix results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_project import CUT, WIDE, make_bars, run, save_threshold_network, supervoxels, write_config
+
+from configs import load_config
+from inference import supervoxels as written
+from inference.flooding import workspace_of
+from inference.identity import network_digest
+from jobs.in_worker import forget_kept
+from volumes import open_volume
+
+ONE, TWO = "", 'passes { name: "forward" } passes { name: "reversed" seed_order: REVERSED }'
+SPLITTING = "{ min_size: 400 }"  # drops objects, so that both configs differ in what they write
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    make_bars()
+    return tmp_path
+
+
+def test_the_folders_always_hold_what_the_last_run_says(place):
+    expected = {}
+    for passes, output in ((ONE, "alone"), (TWO, "both")):
+        write_config(inference=passes + CUT, consensus=SPLITTING, output_dir=f'"{output}"')
+        assert run("--config", "c.textproto") == 0
+        expected[passes] = [supervoxels(output, scale) for scale in (0,)]
+    assert (expected[ONE][0] != expected[TWO][0]).any()
+    for evaluation in ("{}", '{ labels { spec: "data.h5:labels" } }'):
+        for passes in (ONE, TWO, ONE, TWO):
+            write_config(inference=passes + CUT, consensus=SPLITTING, evaluation=evaluation)
+            assert run("--config", "c.textproto") == 0
+            np.testing.assert_array_equal(supervoxels(), expected[passes][0])
+
+
+def test_an_interrupted_run_asked_for_other_scales_writes_those(place, monkeypatch):
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(written, "_fill_scales", killed)
+        write_config(outputs="{ scales: 2 }")
+        assert run("--config", "c.textproto") == 130
+    write_config(outputs="{ scales: 3 }")
+    assert run("--config", "c.textproto") == 0
+    info = json.loads(Path("out/supervoxels/info").read_text())
+    assert len(info["scales"]) == 3
+    with open_volume(f"precomputed://file://{place}/out/supervoxels#2") as coarsest:
+        assert coarsest.read().any()
+
+
+def test_a_worker_that_lives_on_opens_a_network_that_was_replaced(place):
+    config = load_config("c.textproto", require=("inference",))
+    before = network_digest(workspace_of(config).passes["forward"].network)
+    assert workspace_of(config) is workspace_of(config)
+    save_threshold_network(architecture=WIDE, image_mean=175)
+    after = workspace_of(config).passes["forward"]
+    forget_kept(close=False)
+    assert after.network.info.image_mean == 175 and network_digest(after.network) == before
+
+
+def test_the_compute_type_of_the_machine_is_written_down(place):
+    write_config()
+    text = Path("c.textproto").read_text()
+    Path("c.textproto").write_text(text.replace("compute_dtype: FLOAT32", ""))
+    assert run("--config", "c.textproto") == 0
+    kept = load_config("out/config.textproto", require=("inference",)).inference.compute_dtype
+    assert kept in ("float32", "bfloat16")
+    assert run("--config", "c.textproto") == 0
+
+
+def test_a_damaged_config_of_an_earlier_start_does_not_stop_a_run(place):
+    assert run("--config", "c.textproto") == 0
+    Path("out/config.textproto").write_text("garbage: 1")
+    assert run("--config", "c.textproto") == 0
