@@ -24,7 +24,7 @@ from configs import ConfigView
 from evaluation import ContingencyTable, contingency
 from inference.consensus import fold_consensus, split_components
 from inference.flooding import PieceReport, load_or_note, workspace_of
-from inference.identity import require_same_settings, settings_digest
+from inference.identity import array_digest, require_same_settings, settings_digest
 from inference.reconciliation import agreeing, object_voxels, overlap_pairs, relabel
 from inference.results import SubvolumeResult, save_result, subvolume_path
 from inference.supervoxel_table import block_statistics
@@ -150,7 +150,8 @@ def finish_block(source: Source, stage: str, block: Box, ids_digest: str, target
         return examined(workspace, labels, block)
 
     written, truth = [t is not None for t in targets], workspace.inputs.labels
-    made_from = settings_digest({"ids": ids_digest, "written": written, "truth": truth and truth.spec})
+    seen = None if truth is None else array_digest(truth.read(block))
+    made_from = settings_digest({"ids": ids_digest, "written": written, "truth": seen})
     return kept_piece(block_path(workspace, stage, block), made_from, finish)
 
 

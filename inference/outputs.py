@@ -20,7 +20,7 @@ from inference.workspace import Workspace
 from jobs.pieces import atomic_path, remove_leftovers
 from volumes import Box, Volume, create_volume
 
-_PICTURE_EDGE = 512
+_PICTURE_EDGE = 256
 _ZARR = "supervoxels.zarr"
 ReadBlock = Callable[[Box], np.ndarray]
 

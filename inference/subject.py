@@ -18,7 +18,8 @@ from ffn.flood import FloodOptions
 from ffn.seed_policies import check_seed_policy
 from ffn.weights import NetworkFile
 from inference.context import Margin, face_margins, grown, normalise, read_with_margin, require_room_for
-from inference.identity import array_digest, network_digest
+from inference.identity import array_digest, network_digest, settings_digest
+from inference.results import load_result
 from volumes import Box, Volume, VolumeError
 from volumes.box import Zyx
 
@@ -173,6 +174,22 @@ def _files_of(arguments: object) -> dict[str, object]:
     return {}
 
 
+def _origins_in(arguments: object, subject: Subject) -> dict[str, object]:
+    """Names what made the stored subvolumes whose origins a seed policy takes, at any depth."""
+    if isinstance(arguments, dict):
+        inner = [arguments[name] for name in sorted(arguments)]
+        found = {k: v for each in inner for k, v in _origins_in(each, subject).items()}
+        if "segmentation_dir" not in arguments:
+            return found
+        start = subject.box.start if subject.corner_zyx is None else subject.corner_zyx
+        corner = tuple(arguments.get("corner") or start)
+        stored = load_result(arguments["segmentation_dir"], corner)  # type: ignore[arg-type]
+        return {**found, "origins_made_from": None if stored is None else settings_digest(stored.settings)}
+    if isinstance(arguments, list):
+        return {k: v for each in arguments for k, v in _origins_in(each, subject).items()}
+    return {}
+
+
 def load_subject(subject: Subject) -> Loaded:
     """The image of a subvolume, what lies in its way, and everything its result follows from.
 
@@ -185,6 +202,7 @@ def load_subject(subject: Subject) -> Loaded:
     made_from = {
         **describe_pass(subject.image, subject.network, settings),
         **surroundings.made_from,
+        **_origins_in(json.loads(settings.seed_policy_args or "{}"), subject),
         "box_zyx": [list(box.start), list(box.stop)],
         "margin_zyx": [list(pair) for pair in subject.margin],
     }

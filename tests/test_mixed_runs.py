@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
-from tiny_project import CUT, WIDE, make_bars, run, save_threshold_network, supervoxels, write_config
+from tiny_project import CUT, WIDE, make_bars, metrics, run, save_threshold_network, supervoxels, write_config
 
 from configs import load_config
 from inference import supervoxels as written
@@ -81,3 +83,29 @@ def test_a_damaged_config_of_an_earlier_start_does_not_stop_a_run(place):
     assert run("--config", "c.textproto") == 0
     Path("out/config.textproto").write_text("garbage: 1")
     assert run("--config", "c.textproto") == 0
+
+
+def test_ground_truth_that_was_replaced_is_compared_anew(place):
+    assert run("--config", "c.textproto") == 0
+    before = metrics()["forward"]["voi_split"]
+    with h5py.File("data.h5", "r+") as file:
+        file["labels"][:] = np.where(file["labels"][:] > 0, 1, 0)
+    assert run("--config", "c.textproto") == 0
+    assert metrics()["forward"]["voi_split"] > before + 1
+
+
+def test_seeds_taken_from_a_result_that_was_made_anew_are_noticed(place, capsys):
+    write_config(output_dir='"source"')
+    assert run("--config", "c.textproto") == 0
+    arguments = json.dumps({"segmentation_dir": "source/passes/forward"})
+    policy = (
+        f'passes {{ name: "inverted" seed_policy: "PolicyInvertOrigins" seed_policy_args: \'{arguments}\' }}'
+    )
+    write_config(inference=policy)
+    assert run("--config", "c.textproto") == 0
+    shutil.rmtree("source")
+    write_config(output_dir='"source"', inference="edge_context: MIRROR")
+    assert run("--config", "c.textproto") == 0
+    write_config(inference=policy)
+    assert run("--config", "c.textproto") == 2
+    assert "origins_made_from" in capsys.readouterr().err
