@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 
+import cc3d
+import edt
 import numpy as np
 import pytest
 
 from benchmarks.simple_methods import best_of_sweep
+from volumes import phantom as generator
 from volumes.errors import VolumeError
 from volumes.phantom import GENERATOR_VERSION, PhantomSpec, TissueClass, make_phantom
 
 FROZEN_DEFAULT = (131.948, 32.900, 125)  # mean and deviation of the grey values, number of neurons
 FROZEN_LABELS = "20ef8631ed7a55c8"
+FROZEN_RAW = "3dac3f8f0ed3d61e"
 SMALL = PhantomSpec(shape=(48, 56, 64), seed=5)
 
 
@@ -22,8 +26,23 @@ def small():
 
 
 @pytest.fixture(scope="module")
-def default():
-    return make_phantom(PhantomSpec(seed=1))
+def imaged():
+    """The default phantom, and the organelles that were drawn into its image."""
+    drawn = []
+    render = generator.imaging.render
+
+    def seen(tissue, structures, *others):
+        drawn.append(structures)
+        return render(tissue, structures, *others)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generator.imaging, "render", seen)
+        return make_phantom(PhantomSpec(seed=1)), drawn[0]
+
+
+@pytest.fixture(scope="module")
+def default(imaged):
+    return imaged[0]
 
 
 def test_the_same_spec_gives_the_same_voxels(small):
@@ -41,7 +60,8 @@ def test_the_published_default_has_not_changed(default):
     assert GENERATOR_VERSION == 1
     found = (float(default.raw.mean()), float(default.raw.std()), int(default.labels.max()))
     assert found == pytest.approx(FROZEN_DEFAULT, rel=1e-3)
-    assert hashlib.blake2b(default.labels.tobytes(), digest_size=8).hexdigest() == FROZEN_LABELS
+    for array, frozen in ((default.labels, FROZEN_LABELS), (default.raw, FROZEN_RAW)):
+        assert hashlib.blake2b(array.tobytes(), digest_size=8).hexdigest() == frozen
 
 
 def test_arrays_have_the_shape_asked_for_and_their_dtypes(small):
@@ -78,6 +98,61 @@ def test_neurites_range_from_thin_axons_to_thick_dendrites(default):
     assert (sizes >= 1000).sum() >= 40
 
 
+def degrees(skeleton) -> np.ndarray:
+    """Edges at each node."""
+    return np.bincount(skeleton.edges.ravel(), minlength=len(skeleton.nodes_nm))
+
+
+def test_many_neurites_branch(default):
+    branch_points = [int((degrees(s) >= 3).sum()) for s in default.skeletons.values()]
+    assert sum(branch_points) >= 100 and np.count_nonzero(branch_points) >= 40
+
+
+def spines(skeleton) -> int:
+    """Ends that are a head, wider than 90 nm, on a neck at most 50 nm wide."""
+    ends, radii = degrees(skeleton) == 1, skeleton.radii_nm
+    pairs = [*skeleton.edges, *skeleton.edges[:, ::-1]]
+    return sum(bool(ends[head] and radii[head] >= 45 and radii[neck] <= 25) for head, neck in pairs)
+
+
+def test_thick_dendrites_bear_spines(default):
+    thick = [s for s in default.skeletons.values() if s.radii_nm.max() >= 75]
+    bearing = [spines(s) for s in thick if spines(s)]
+    assert len(bearing) > len(thick) / 2 and sum(bearing) >= 30
+    assert sum(spines(s) for s in default.skeletons.values() if s.radii_nm.max() < 45) == 0
+
+
+def test_half_of_the_thin_axons_are_40_to_80_nm_wide(default):
+    """Measured in the labels, at the nodes that lie within the block, the median of each axon."""
+    size, extent = default.spec.voxel_size_nm, np.multiply(default.spec.shape, default.spec.voxel_size_nm)
+    to_border = edt.edt(default.labels, anisotropy=size)
+    widths = []
+    for skeleton in default.skeletons.values():
+        nodes = skeleton.nodes_nm
+        nodes = nodes[np.all((nodes > 100) & (nodes < extent - 100), axis=1)]
+        if skeleton.radii_nm.max() <= 60 and len(nodes) >= 10:
+            at = np.floor(nodes / size).astype(int)
+            # From the middle of a voxel to the middle of the first beyond the border: half a voxel too far
+            # on either side, or none where the middle lies between two voxels.
+            widths.append(2 * np.median(to_border[tuple(at.T)]) - 5)
+    widths = np.array(widths)
+    assert len(widths) >= 50 and ((widths >= 40) & (widths <= 80)).mean() >= 0.5
+
+
+def test_synapses_thicken_membranes_and_vesicles_lie_in_the_cytoplasm(imaged):
+    phantom, drawn = imaged
+    neuropil = phantom.tissue == TissueClass.NEUROPIL
+    assert cc3d.connected_components(drawn.synapses_nm < 0, connectivity=26).max() >= 15
+    near, far = drawn.synapses_nm < 0, drawn.synapses_nm > 100
+    membrane = phantom.membrane & neuropil
+    assert phantom.raw[membrane & near].mean() < phantom.raw[membrane & far].mean() - 25
+    assert cc3d.connected_components(drawn.vesicles_nm < 0, connectivity=26).max() >= 50
+    inside = neuropil & ~phantom.membrane & ~phantom.mitochondria & far
+    rim, away = np.abs(drawn.vesicles_nm) < 6, drawn.vesicles_nm > 25
+    assert phantom.raw[inside & rim].mean() < phantom.raw[inside & away].mean() - 8
+    assert not (phantom.membrane & (drawn.vesicles_nm < -5)).any()
+
+
 def test_skeleton_nodes_lie_in_their_own_neuron(default):
     assert len(default.skeletons) > 0.8 * default.labels.max()
     for neuron, skeleton in default.skeletons.items():
@@ -101,8 +176,8 @@ def test_cell_membranes_are_darker_than_the_cytoplasm(default):
 @pytest.mark.parametrize(
     "voxel_size_nm", [(40.0, 10.0, 10.0), (20.0, 20.0, 20.0)], ids=["sections", "coarse"]
 )
-def test_other_voxel_sizes_show_the_same_tissue(voxel_size_nm):
-    """The neurites do not depend on the grid: a coarser one samples them."""
+def test_other_voxel_sizes_show_the_same_neurites(voxel_size_nm):
+    """Centre lines do not depend on the grid; the voxels along borders do."""
     fine = make_phantom(PhantomSpec(shape=(48, 48, 48), seed=9))
     factors = np.array(voxel_size_nm) / 10
     coarse = make_phantom(
@@ -115,7 +190,9 @@ def test_other_voxel_sizes_show_the_same_tissue(voxel_size_nm):
     largest = {}
     for (a, _), count in zip(pairs[0].T, pairs[1], strict=True):
         largest[a] = max(largest.get(a, 0), count)
-    assert sum(largest.values()) / coarse.labels.size > 0.75
+    assert sum(largest.values()) / coarse.labels.size > 0.9
+    lines = [{tuple(n) for s in p.skeletons.values() for n in s.nodes_nm} for p in (fine, coarse)]
+    assert len(lines[0] & lines[1]) > 0.95 * max(map(len, lines)) > 0
 
 
 def test_spoilt_sections_are_dark_or_empty():

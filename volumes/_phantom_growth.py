@@ -1,7 +1,7 @@
 """Grows the neurites of a phantom: branched centre lines with radii that fill a block of tissue.
 
-Everything here is in nanometres (zyx) and independent of voxels, so that one seed gives the same
-tissue at every voxel size. The thick things come first (cell bodies, a vessel, dendrites with
+Everything here is in nanometres (zyx) and independent of voxels, so that one seed gives a block the same
+neurites at every voxel size. The thick things come first (cell bodies, a vessel, dendrites with
 spines, medium axons), then thin axons start in the emptiest place again and again, steer through
 what is left and take the width they find there, until no gap wider than `fill_gap_nm` remains.
 

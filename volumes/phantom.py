@@ -1,4 +1,4 @@
-"""Dense synthetic neuropil with full ground truth, the same for the same seed, at any shape and voxel size.
+"""Dense synthetic neuropil with full ground truth, at any shape and voxel size; the same for the same spec.
 
 The phantom stands in for annotated tissue where none may be shipped: it trains the networks in this
 repository, drives the demo and gives every later stage something whose truth is known. Neurites are
