@@ -160,7 +160,7 @@ def test_what_is_missing_is_made_again_and_nothing_else(project_copy, capsys):
 REFUSALS = {
     "consensus.min_size": ({"consensus": "{ min_size: 50 }"}, "consensus_min_size = 1000, this run has 50"),
     "consensus.split_components": ({"consensus": "{ split_components: false }"}, "split_components = true"),
-    "reconciliation.min_share": ({"reconciliation": "{ min_share: 0.25 }"}, "min_share = 0.5"),
+    "reconciliation.min_share": ({"reconciliation": "{ min_share: 0.25 }"}, "min_share = 0.3"),
     "reconciliation.min_size": ({"reconciliation": "{ min_size: 9 }"}, "reconciliation_min_size = 1"),
     "subvolumes.size": ({"inference": TWO + CUT.replace("28", "48")}, "subvolume"),
     "subvolumes.overlap": ({"inference": TWO + CUT.replace("x: 8", "x: 6")}, "overlap_zyx"),
