@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -18,15 +19,29 @@ _FIGURES = {
 }
 
 
-def counts_line(result: SubvolumeResult) -> str:
-    """One line about a segmented subvolume: objects, filled voxels, fields of view and their rate."""
-    counts = result.counts
-    filled = np.count_nonzero(result.segmentation) / result.segmentation.size
+def request_table(path: Path, result: SubvolumeResult) -> str:
+    """What became of a request: objects, filled voxels, seeds, fields of view and their rate, files.
+
+    Args:
+      path: of the segmentation; the picture lies beside it.
+      result: of the subvolume.
+
+    Returns:
+      Lines of text.
+    """
+    counts, labels = result.counts, result.segmentation
+    filled = np.count_nonzero(labels) / labels.size
     rate = counts["fovs"] / max(counts["seconds"], 1e-9)
-    return (
-        f"{counts['objects']} objects in {filled:.1%} of the voxels; {counts['fovs']} fields of view "
-        f"in {counts['seconds']:.0f} s ({rate:.0f} per second)"
-    )
+    rows = {
+        "box": f"{result.box} ({' x '.join(map(str, result.box.shape))} voxels)",
+        "objects": counts["objects"],
+        "filled": f"{filled:.1%} of the voxels",
+        "seeds": counts["seeds"],
+        "fields of view": f"{counts['fovs']} in {counts['seconds']:.0f} s ({rate:.0f} per second)",
+        "result": path,
+        "picture": path.with_suffix(".png"),
+    }
+    return "\n".join(f"{name:16s}{value}" for name, value in rows.items())
 
 
 def stage_line(report: StageReport) -> str:

@@ -99,7 +99,7 @@ def _run_request() -> None:
     request = parse_inference_request(_REQUEST.value)
     start, stop = parse_bounding_box(_BOX.value)
     load_keras_quietly()
-    from commands._tables import counts_line
+    from commands._tables import request_table
     from inference.google_request import run_request
     from jobs.progress import Progress
     from volumes import Box
@@ -110,4 +110,4 @@ def _run_request() -> None:
         raise ConfigError(f"bounding box {box} is empty; give it a size of at least 1 along every axis")
     with Progress(voxels, "voxel", description="segmenting") as progress:
         path, result = run_request(request, box, _COMPUTE.value or "float32", progress)
-    print(f"{counts_line(result)}\n{path}")
+    print(request_table(path, result))

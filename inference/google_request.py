@@ -28,9 +28,11 @@ from inference.subject import (
     require_segmentable,
 )
 from inference.subvolume import segment_subvolume
+from jobs.pieces import require_writable_file
 from jobs.progress import Progress
 from volumes import Box, Volume, open_volume
 
+_PICTURE = ".png"
 _NOT_DONE = ("reference_histogram", "histogram_masks", "movement_policy_name", "self_prediction")
 _MASKS = ("masks", "seed_masks", "shift_mask", "shift_mask_fov", "shift_mask_scale", "shift_mask_threshold")
 
@@ -40,8 +42,9 @@ def run_request(
 ) -> tuple[Path, SubvolumeResult]:
     """Segments one box and writes `<segmentation_output_dir>/<x>/<y>/seg-<x>_<y>_<z>.npz` and a .png.
 
-    A result that is there already, made with the same settings, is returned as it is. `concurrent_requests`
-    says how many subvolumes run beside each other; this is one.
+    A result that is there already, made with the same settings, is returned as it is; a picture that is
+    missing beside it is made. `concurrent_requests` says how many subvolumes run beside each other; this is
+    one.
 
     Args:
       request: a view of an `InferenceRequest`.
@@ -54,7 +57,7 @@ def run_request(
 
     Raises:
       ReconstructionError: anything in the request that cannot be used or is not supported; a result of other
-        settings in its place.
+        settings in its place, or a place that cannot be written.
     """
     _require_supported(request)
     # google/ffn's requests never state a voxel size; nothing here depends on it.
@@ -71,7 +74,10 @@ def run_request(
     found = load_result(directory, box.start)
     if found is not None:
         require_same_settings(found.settings, load_subject(subject).made_from, path)
+        if not path.with_suffix(_PICTURE).exists():
+            _write_picture(path, image, where, found)
         return path, found
+    _require_places(path)
     interval = request.checkpoint_interval
     result = segment_subvolume(
         image,
@@ -85,11 +91,25 @@ def run_request(
     )
     result = replace(result, box=box)
     save_result(directory, result)
-    picture = path.with_suffix(".png")
-    write_slices_png(
-        picture, image.read(where), result.segmentation, image.voxel_size_nm, str(path), box.start
-    )
+    _write_picture(path, image, where, result)
     return path, result
+
+
+def _require_places(path: Path) -> None:
+    """Notices before any work that a result and what lies beside it could not be written in the end."""
+    require_writable_file(path)
+    for each in (path, path.with_suffix(".prob"), path.with_suffix(_PICTURE)):
+        if each.is_dir():
+            raise ConfigError(
+                f"'{each}' is a directory, where a file is to be written; move it away or choose another "
+                "segmentation_output_dir"
+            )
+
+
+def _write_picture(path: Path, image: Volume, where: Box, result: SubvolumeResult) -> None:
+    """The picture beside a result; `where` is its box in voxels of the volume's own coordinates."""
+    picture, size_nm = path.with_suffix(_PICTURE), image.voxel_size_nm
+    write_slices_png(picture, image.read(where), result.segmentation, size_nm, str(path), result.box.start)
 
 
 def _require_supported(request: ConfigView) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -377,12 +378,40 @@ def request_text(place) -> str:
 
 def test_a_google_request_puts_its_result_where_google_ffn_does(request_text, capsys):
     assert run("--inference_request", request_text, "--bounding_box", BOX) == 0
-    with np.load("results/4/2/seg-4_2_0.npz") as result:
-        assert result["segmentation"].shape == (20, 22, 24)
-        assert set(np.unique(result["segmentation"])) >= {0, 1}
-        assert json.loads(str(result["settings"]))["compute_dtype"] == "float32"
+    result = np.load("results/4/2/seg-4_2_0.npz")
+    assert result["segmentation"].shape == (20, 22, 24)
+    assert set(np.unique(result["segmentation"])) >= {0, 1}
+    assert json.loads(str(result["settings"]))["compute_dtype"] == "float32"
     assert Path("results/4/2/seg-4_2_0.png").exists()
-    assert "seg-4_2_0.npz" in capsys.readouterr().out
+    filled, counts = np.mean(result["segmentation"] > 0), json.loads(str(result["counts"]))
+    rows = dict(re.split(r"  +", row) for row in capsys.readouterr().out.splitlines())
+    assert rows["box"] == "z 0:20, y 2:24, x 4:28 (20 x 22 x 24 voxels)"
+    assert rows["objects"] == str(counts["objects"]) and rows["seeds"] == str(counts["seeds"])
+    assert rows["filled"] == f"{100 * filled:.1f}% of the voxels"
+    assert re.fullmatch(rf"{counts['fovs']} in \d+ s \(\d+ per second\)", rows["fields of view"])
+    files = tuple(f"results/4/2/seg-4_2_0.{suffix}" for suffix in ("npz", "png"))
+    assert (rows["result"], rows["picture"]) == files
+
+
+def test_a_picture_that_a_killed_request_did_not_come_to_is_made_by_the_next(request_text, capsys):
+    assert run("--inference_request", request_text, "--bounding_box", BOX) == 0
+    picture, result = Path("results/4/2/seg-4_2_0.png"), Path("results/4/2/seg-4_2_0.npz")
+    pixels, labels = picture.read_bytes(), result.read_bytes()
+    picture.unlink()
+    first = capsys.readouterr().out
+    assert run("--inference_request", request_text, "--bounding_box", BOX) == 0
+    assert (picture.read_bytes(), result.read_bytes()) == (pixels, labels)
+    assert capsys.readouterr().out == first, "it is told of like one that was just made"
+
+
+@pytest.mark.parametrize("suffix", ["npz", "prob", "png"])
+def test_a_directory_in_the_place_of_a_request_s_file_is_found_before_any_work(request_text, capsys, suffix):
+    Path(f"results/4/2/seg-4_2_0.{suffix}").mkdir(parents=True)
+    before = sorted(Path().rglob("*"))
+    assert run("--inference_request", request_text, "--bounding_box", BOX) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and f"seg-4_2_0.{suffix}" in error and "is a directory" in error
+    assert sorted(Path().rglob("*")) == before
 
 
 def test_a_google_request_and_a_config_of_the_same_settings_agree(request_text):
