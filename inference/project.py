@@ -72,12 +72,11 @@ def run_project(
     _check(workspace)
     require_writable(workspace.output)
     with only_run_in(workspace.output):
-        _start(workspace, report, caution)
-    return workspace.inputs
+        return _start(workspace, report, caution)
 
 
-def _start(workspace: Workspace, report: Callable[[StageReport], None], caution: Tell) -> None:
-    """Makes the choices that are left, starts the workers and runs all stages."""
+def _start(workspace: Workspace, report: Callable[[StageReport], None], caution: Tell) -> Inputs:
+    """Makes the choices that are left, and the phantom, starts the workers and runs all stages."""
     config = workspace.config
     for line in pass_cautions(list(workspace.passes.values()), config.preprocessing):
         caution(line)
@@ -92,6 +91,7 @@ def _start(workspace: Workspace, report: Callable[[StageReport], None], caution:
     with worker_pool(settings) as pool:
         _run(workspace, pool, report, caution)
     remove_what_kills_left(workspace, started)
+    return workspace.inputs
 
 
 def threads_of(workspace: Workspace) -> int:

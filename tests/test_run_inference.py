@@ -28,10 +28,13 @@ from tiny_project import (
 )
 
 from commands import import_checkpoint, run_inference
+from configs import load_config
 from ffn.network import Architecture
 from ffn.weights import load_network
 from inference import checkpoints, inputs
+from inference.project import run_project
 from volumes import open_volume
+from volumes.phantom import PhantomSpec, make_phantom
 
 SHAPE = (20, 24, 28)
 
@@ -124,6 +127,15 @@ def test_another_phantom_is_not_taken_for_the_one_that_is_there(place, capsys):
         assert run("--config", "c.textproto") == code
     assert len(list(Path("out").glob("phantom-*"))) == 1, "the other one was not even made"
     assert "was made with image =" in capsys.readouterr().err
+
+
+def test_a_run_on_a_phantom_gives_the_phantom(place):
+    write_config(raw="", phantom="{ shape { z: 24 y: 24 x: 24 } }", evaluation="{}")
+    Path("c.textproto").write_text(Path("c.textproto").read_text().replace('raw { spec: "" }', ""))
+    given = run_project(load_config("c.textproto"))
+    made = make_phantom(PhantomSpec(shape=(24, 24, 24)))
+    np.testing.assert_array_equal(given.image.read(), made.raw)
+    np.testing.assert_array_equal(given.labels.read(), made.labels)
 
 
 def test_a_run_on_a_phantom_goes_on_where_it_was(place, capsys):
