@@ -164,7 +164,8 @@ def test_any_condition_equals_python_on_every_voxel(condition):
         ("((x < 1) &\n(w < 2))", "'w' at line 2, character 2 is unknown"),
         ("x" + " + x" * 400 + " < 1", "is nested too deeply; give several masks"),
         ("(" * 1000 + "x < 1" + ")" * 1000, "cannot be read"),
-        ("~" * 4000 + "(x < 1)", "cannot be read"),
+        # Python 3.10 still parses this one, and then it is too deep for us.
+        ("~" * 4000 + "(x < 1)", "nest"),
         ("x < 1 or " * 1000 + "x < 2", "has 9005 characters, but at most 4096 are read"),
     ],
 )  # fmt: skip
