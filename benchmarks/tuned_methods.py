@@ -3,11 +3,11 @@
     python -m benchmarks.tuned_methods --json out/tuned_methods.json
 
 Beside the plain sweeps of `benchmarks.simple_methods`: the slowly varying part of the image is taken off,
-components are grown over the darker voxels, and the watershed starts from the cores that lie deeper than a
-height. The best adapted Rand error (unsegmented voxels as one object) of each is reported for default phantoms
-and, where `../shared` is at hand, for 128³ voxels of FIB-25. The settings were chosen from a larger sweep for
-what they reach on FIB-25 and on phantom 1, and the best of them with the ground truth: this is the least error,
-not one to be had without it.
+components are grown over the darker voxels, and the watershed starts from the cores that lie deeper than
+a height. The best adapted Rand error (unsegmented voxels as one object) of each is reported for default
+phantoms and, where `../shared` is at hand, for 128³ voxels of FIB-25. The settings were chosen from a larger
+sweep for what they reach on FIB-25 and on phantom 1, and the best of them with the ground truth: this is the
+least error, not one to be had without it.
 """
 
 from __future__ import annotations
