@@ -130,7 +130,8 @@ def make_phantom(spec: PhantomSpec) -> Phantom:
     """Makes the block a spec describes; about 10 s for 128³ voxels on one core.
 
     The same spec gives the same voxels (numpy's PCG64 streams, one per step, so that a change of
-    one step leaves the others alone).
+    one step leaves the others alone); another release of numpy may round a few grey values in a
+    million to their neighbours.
     """
     streams = [
         np.random.default_rng(s) for s in np.random.SeedSequence([GENERATOR_VERSION, spec.seed]).spawn(4)
