@@ -3,9 +3,9 @@
 The phantom stands in for annotated tissue where none may be shipped: it trains the networks in this
 repository, drives the demo and gives every later stage something whose truth is known. Neurites are
 grown first (`_phantom_growth`), then turned into voxels (`_phantom_tissue`) and imaged
-(`_phantom_image`). It is made to be as hard for simple methods as FIB-SEM of fly neuropil is: on
-the default phantom, thresholding and a distance-transform watershed fail as they do on FIB-25
-(docs/results.md has both).
+(`_phantom_image`). It is made to be as hard for plain methods as FIB-SEM of fly neuropil is: on the
+default phantom, thresholding and a distance-transform watershed fail as they do on FIB-25. Tuned to
+the tissue, classical methods get far on both, and somewhat further here (docs/results.md).
 
     phantom = make_phantom(PhantomSpec(seed=7))
     phantom.raw            # uint8 (z, y, x)
