@@ -47,6 +47,7 @@ from inference.supervoxel_table import SupervoxelTable
 from inference.supervoxels import open_targets, table_of
 from inference.workspace import open_workspace
 from jobs.dispatch import Piece
+from jobs.lock import only_run_in
 from jobs.pieces import atomic_path, load_npz, save_npz
 from jobs.workers import Pool, WorkerSettings, worker_pool
 from volumes import Box, open_volume
@@ -131,7 +132,15 @@ def run_reseeding(
     """
     workspace, points = _prepared(config, asked)
     require_writable(workspace.output)
-    for line in pass_cautions([workspace.chosen], config.preprocessing):
+    with only_run_in(workspace.output):
+        return _start(workspace, points, report, caution)
+
+
+def _start(
+    workspace: Reseeding, points: _Points | None, report: Callable[[StageReport], None], caution: Tell
+) -> Reseeded:
+    """Claims the job's directory, makes the choices that are left, starts the workers and does the job."""
+    for line in pass_cautions([workspace.chosen], workspace.config.preprocessing):
         caution(line)
     if points is not None and set(points.outcomes) != {SEED}:
         caution(_about(points))
