@@ -1,7 +1,8 @@
 """The distribution: what is installed, what it needs, and the commands it brings.
 
 Dependencies have lower bounds only: the oldest releases the test suite passed with, all of them together, on
-the oldest Python. `tests/test_packaging.py` keeps the list equal to what the code imports.
+the oldest Python. `tests/oldest.txt` has the commands that repeat this, and what it leaves out;
+`tests/test_packaging.py` keeps the list equal to what the code imports, and to that file.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ EXTRAS = {
         "jax>=0.5",
         "mypy>=1.14",
         "packaging>=23.2",
+        "psutil>=6.0",
         "pytest>=8.0",
         "ruff>=0.9",
         "setuptools>=69",

@@ -84,6 +84,28 @@ def test_dependencies_have_a_lower_bound_and_no_other(distribution: Distribution
     assert str(distribution.python_requires) == ">=3.10"
 
 
+def test_what_tests_and_benchmarks_import_is_declared(distribution: Distribution) -> None:
+    files = [path for name in ("tests", "benchmarks") for path in (REPOSITORY / name).glob("*.py")]
+    known = {path.stem for path in files} | {"tests", "benchmarks", *top_packages(), *sys.stdlib_module_names}
+    foreign = {found.top for path in files for found in imports(path)} - known
+    extras = map(Requirement, distribution.extras_require["test"])
+    declared = set(requirements(distribution)) | {need.name for need in extras}
+    assert {DISTRIBUTIONS.get(name, name) for name in foreign} - declared == set()
+
+
+def test_the_oldest_releases_are_those_of_the_lower_bounds(distribution: Distribution) -> None:
+    """The file is what the suite was last run with in one environment; see its own first lines."""
+    lines = (REPOSITORY / "tests" / "oldest.txt").read_text(encoding="utf-8").splitlines()
+    pinned = [Requirement(line) for line in lines if not line.startswith("#")]
+    bounds = requirements(distribution) | {
+        need.name: need for need in map(Requirement, distribution.extras_require["test"])
+    }
+    left_out = {"grpcio-tools", "mypy", "ruff"}
+    assert {need.name for need in pinned} == set(bounds) - left_out
+    for need in pinned:
+        assert str(need.specifier).replace("==", ">=") == str(bounds[need.name].specifier)
+
+
 def test_the_oldest_protobuf_accepts_the_generated_code(distribution: Distribution) -> None:
     generated = Path(reconstruction_pb2.__file__).read_text(encoding="utf-8")
     written_by = re.search(r"Protobuf Python Version: (\S+)", generated)
