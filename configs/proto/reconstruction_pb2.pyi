@@ -268,7 +268,7 @@ class ImportedCheckpoint(_message.Message):
     def __init__(self, model_checkpoint_path: _Optional[str] = ..., model_name: _Optional[str] = ..., model_args: _Optional[str] = ..., image_mean: _Optional[float] = ..., image_stddev: _Optional[float] = ..., init_activation: _Optional[float] = ..., pad_value: _Optional[float] = ..., move_threshold: _Optional[float] = ..., segment_threshold: _Optional[float] = ..., voxel_size_nm: _Optional[_Union[VoxelSizeNm, _Mapping]] = ..., licence: _Optional[str] = ...) -> None: ...
 
 class Inference(_message.Message):
-    __slots__ = ("passes", "box", "bounding_box", "options", "compute_dtype", "batch_size", "edge_context", "subvolumes", "subvolumes_in_flight", "checkpoint_interval_seconds")
+    __slots__ = ("passes", "box", "bounding_box", "options", "compute_dtype", "batch_size", "edge_context", "subvolumes", "subvolumes_in_flight", "checkpoint_interval_seconds", "boxes")
     PASSES_FIELD_NUMBER: _ClassVar[int]
     BOX_FIELD_NUMBER: _ClassVar[int]
     BOUNDING_BOX_FIELD_NUMBER: _ClassVar[int]
@@ -279,6 +279,7 @@ class Inference(_message.Message):
     SUBVOLUMES_FIELD_NUMBER: _ClassVar[int]
     SUBVOLUMES_IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_INTERVAL_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    BOXES_FIELD_NUMBER: _ClassVar[int]
     passes: _containers.RepeatedCompositeFieldContainer[Pass]
     box: BoxZyx
     bounding_box: _google_ffn_pb2.BoundingBox
@@ -289,7 +290,8 @@ class Inference(_message.Message):
     subvolumes: Subvolumes
     subvolumes_in_flight: int
     checkpoint_interval_seconds: float
-    def __init__(self, passes: _Optional[_Iterable[_Union[Pass, _Mapping]]] = ..., box: _Optional[_Union[BoxZyx, _Mapping]] = ..., bounding_box: _Optional[_Union[_google_ffn_pb2.BoundingBox, _Mapping]] = ..., options: _Optional[_Union[FloodOptions, _Mapping]] = ..., compute_dtype: _Optional[_Union[ComputeDtype, str]] = ..., batch_size: _Optional[int] = ..., edge_context: _Optional[_Union[EdgeContext, str]] = ..., subvolumes: _Optional[_Union[Subvolumes, _Mapping]] = ..., subvolumes_in_flight: _Optional[int] = ..., checkpoint_interval_seconds: _Optional[float] = ...) -> None: ...
+    boxes: _containers.RepeatedCompositeFieldContainer[BoxZyx]
+    def __init__(self, passes: _Optional[_Iterable[_Union[Pass, _Mapping]]] = ..., box: _Optional[_Union[BoxZyx, _Mapping]] = ..., bounding_box: _Optional[_Union[_google_ffn_pb2.BoundingBox, _Mapping]] = ..., options: _Optional[_Union[FloodOptions, _Mapping]] = ..., compute_dtype: _Optional[_Union[ComputeDtype, str]] = ..., batch_size: _Optional[int] = ..., edge_context: _Optional[_Union[EdgeContext, str]] = ..., subvolumes: _Optional[_Union[Subvolumes, _Mapping]] = ..., subvolumes_in_flight: _Optional[int] = ..., checkpoint_interval_seconds: _Optional[float] = ..., boxes: _Optional[_Iterable[_Union[BoxZyx, _Mapping]]] = ...) -> None: ...
 
 class Subvolumes(_message.Message):
     __slots__ = ("size", "overlap", "memory_gb")
@@ -360,12 +362,40 @@ class Outputs(_message.Message):
     def __init__(self, precomputed: bool = ..., npz: bool = ..., hdf5: bool = ..., png: bool = ..., zarr: bool = ..., scales: _Optional[int] = ...) -> None: ...
 
 class Evaluation(_message.Message):
-    __slots__ = ("labels", "background")
+    __slots__ = ("labels", "background", "segmentation", "skeletons", "skeletonisation", "skeleton_edge_nm", "merger_tolerance_nodes", "merger_tolerance_nm", "boundary_tolerance_nm", "box", "report")
     LABELS_FIELD_NUMBER: _ClassVar[int]
     BACKGROUND_FIELD_NUMBER: _ClassVar[int]
+    SEGMENTATION_FIELD_NUMBER: _ClassVar[int]
+    SKELETONS_FIELD_NUMBER: _ClassVar[int]
+    SKELETONISATION_FIELD_NUMBER: _ClassVar[int]
+    SKELETON_EDGE_NM_FIELD_NUMBER: _ClassVar[int]
+    MERGER_TOLERANCE_NODES_FIELD_NUMBER: _ClassVar[int]
+    MERGER_TOLERANCE_NM_FIELD_NUMBER: _ClassVar[int]
+    BOUNDARY_TOLERANCE_NM_FIELD_NUMBER: _ClassVar[int]
+    BOX_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
     labels: VolumeSource
     background: UnsegmentedVoxels
-    def __init__(self, labels: _Optional[_Union[VolumeSource, _Mapping]] = ..., background: _Optional[_Union[UnsegmentedVoxels, str]] = ...) -> None: ...
+    segmentation: VolumeSource
+    skeletons: str
+    skeletonisation: Skeletonisation
+    skeleton_edge_nm: float
+    merger_tolerance_nodes: _containers.RepeatedScalarFieldContainer[int]
+    merger_tolerance_nm: float
+    boundary_tolerance_nm: float
+    box: BoxZyx
+    report: bool
+    def __init__(self, labels: _Optional[_Union[VolumeSource, _Mapping]] = ..., background: _Optional[_Union[UnsegmentedVoxels, str]] = ..., segmentation: _Optional[_Union[VolumeSource, _Mapping]] = ..., skeletons: _Optional[str] = ..., skeletonisation: _Optional[_Union[Skeletonisation, _Mapping]] = ..., skeleton_edge_nm: _Optional[float] = ..., merger_tolerance_nodes: _Optional[_Iterable[int]] = ..., merger_tolerance_nm: _Optional[float] = ..., boundary_tolerance_nm: _Optional[float] = ..., box: _Optional[_Union[BoxZyx, _Mapping]] = ..., report: bool = ...) -> None: ...
+
+class Skeletonisation(_message.Message):
+    __slots__ = ("scale", "const_nm", "min_voxels")
+    SCALE_FIELD_NUMBER: _ClassVar[int]
+    CONST_NM_FIELD_NUMBER: _ClassVar[int]
+    MIN_VOXELS_FIELD_NUMBER: _ClassVar[int]
+    scale: float
+    const_nm: float
+    min_voxels: int
+    def __init__(self, scale: _Optional[float] = ..., const_nm: _Optional[float] = ..., min_voxels: _Optional[int] = ...) -> None: ...
 
 class Training(_message.Message):
     __slots__ = ("architecture", "volumes", "phantoms", "image_mean", "image_stddev", "init_activation", "pad_value", "move_threshold", "segment_threshold", "target_inside", "target_outside", "fov_moves", "partition_thresholds", "min_object_voxels", "centre_clearance_voxels", "batch_size", "optimizer", "total_fovs", "ema_decay", "compute_dtype", "seed", "checkpoint_minutes", "output_weights", "licence", "description", "augmentation", "initial_weights", "voxel_size_nm")
