@@ -68,7 +68,7 @@ class BoxZyx(_message.Message):
     def __init__(self, start: _Optional[_Union[Zyx, _Mapping]] = ..., shape: _Optional[_Union[Zyx, _Mapping]] = ...) -> None: ...
 
 class ReconstructionConfig(_message.Message):
-    __slots__ = ("name", "output_dir", "raw", "phantom", "network", "inference", "outputs", "evaluation", "training", "run", "masks", "preprocessing", "consensus", "reconciliation")
+    __slots__ = ("name", "output_dir", "raw", "phantom", "network", "inference", "outputs", "evaluation", "training", "run", "masks", "preprocessing", "consensus", "reconciliation", "agglomeration", "somas", "database")
     NAME_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_DIR_FIELD_NUMBER: _ClassVar[int]
     RAW_FIELD_NUMBER: _ClassVar[int]
@@ -83,6 +83,9 @@ class ReconstructionConfig(_message.Message):
     PREPROCESSING_FIELD_NUMBER: _ClassVar[int]
     CONSENSUS_FIELD_NUMBER: _ClassVar[int]
     RECONCILIATION_FIELD_NUMBER: _ClassVar[int]
+    AGGLOMERATION_FIELD_NUMBER: _ClassVar[int]
+    SOMAS_FIELD_NUMBER: _ClassVar[int]
+    DATABASE_FIELD_NUMBER: _ClassVar[int]
     name: str
     output_dir: str
     raw: VolumeSource
@@ -97,7 +100,10 @@ class ReconstructionConfig(_message.Message):
     preprocessing: Preprocessing
     consensus: Consensus
     reconciliation: Reconciliation
-    def __init__(self, name: _Optional[str] = ..., output_dir: _Optional[str] = ..., raw: _Optional[_Union[VolumeSource, _Mapping]] = ..., phantom: _Optional[_Union[Phantom, _Mapping]] = ..., network: _Optional[_Union[Network, _Mapping]] = ..., inference: _Optional[_Union[Inference, _Mapping]] = ..., outputs: _Optional[_Union[Outputs, _Mapping]] = ..., evaluation: _Optional[_Union[Evaluation, _Mapping]] = ..., training: _Optional[_Union[Training, _Mapping]] = ..., run: _Optional[_Union[Run, _Mapping]] = ..., masks: _Optional[_Union[Masks, _Mapping]] = ..., preprocessing: _Optional[_Union[Preprocessing, _Mapping]] = ..., consensus: _Optional[_Union[Consensus, _Mapping]] = ..., reconciliation: _Optional[_Union[Reconciliation, _Mapping]] = ...) -> None: ...
+    agglomeration: Agglomeration
+    somas: Somas
+    database: Database
+    def __init__(self, name: _Optional[str] = ..., output_dir: _Optional[str] = ..., raw: _Optional[_Union[VolumeSource, _Mapping]] = ..., phantom: _Optional[_Union[Phantom, _Mapping]] = ..., network: _Optional[_Union[Network, _Mapping]] = ..., inference: _Optional[_Union[Inference, _Mapping]] = ..., outputs: _Optional[_Union[Outputs, _Mapping]] = ..., evaluation: _Optional[_Union[Evaluation, _Mapping]] = ..., training: _Optional[_Union[Training, _Mapping]] = ..., run: _Optional[_Union[Run, _Mapping]] = ..., masks: _Optional[_Union[Masks, _Mapping]] = ..., preprocessing: _Optional[_Union[Preprocessing, _Mapping]] = ..., consensus: _Optional[_Union[Consensus, _Mapping]] = ..., reconciliation: _Optional[_Union[Reconciliation, _Mapping]] = ..., agglomeration: _Optional[_Union[Agglomeration, _Mapping]] = ..., somas: _Optional[_Union[Somas, _Mapping]] = ..., database: _Optional[_Union[Database, _Mapping]] = ...) -> None: ...
 
 class VolumeSource(_message.Message):
     __slots__ = ("spec", "voxel_size_nm")
@@ -396,6 +402,104 @@ class Skeletonisation(_message.Message):
     const_nm: float
     min_voxels: int
     def __init__(self, scale: _Optional[float] = ..., const_nm: _Optional[float] = ..., min_voxels: _Optional[int] = ...) -> None: ...
+
+class Agglomeration(_message.Message):
+    __slots__ = ("supervoxels", "network", "options", "candidates", "resegmentation", "conservative_rule", "calibration", "accept_probability", "reject_probability", "neurons")
+    SUPERVOXELS_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    RESEGMENTATION_FIELD_NUMBER: _ClassVar[int]
+    CONSERVATIVE_RULE_FIELD_NUMBER: _ClassVar[int]
+    CALIBRATION_FIELD_NUMBER: _ClassVar[int]
+    ACCEPT_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    REJECT_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    NEURONS_FIELD_NUMBER: _ClassVar[int]
+    supervoxels: VolumeSource
+    network: Network
+    options: FloodOptions
+    candidates: Candidates
+    resegmentation: Resegmentation
+    conservative_rule: ConservativeRule
+    calibration: str
+    accept_probability: float
+    reject_probability: float
+    neurons: Neurons
+    def __init__(self, supervoxels: _Optional[_Union[VolumeSource, _Mapping]] = ..., network: _Optional[_Union[Network, _Mapping]] = ..., options: _Optional[_Union[FloodOptions, _Mapping]] = ..., candidates: _Optional[_Union[Candidates, _Mapping]] = ..., resegmentation: _Optional[_Union[Resegmentation, _Mapping]] = ..., conservative_rule: _Optional[_Union[ConservativeRule, _Mapping]] = ..., calibration: _Optional[str] = ..., accept_probability: _Optional[float] = ..., reject_probability: _Optional[float] = ..., neurons: _Optional[_Union[Neurons, _Mapping]] = ...) -> None: ...
+
+class Candidates(_message.Message):
+    __slots__ = ("max_distance_nm", "min_size", "min_contact_faces", "block", "end_points")
+    MAX_DISTANCE_NM_FIELD_NUMBER: _ClassVar[int]
+    MIN_SIZE_FIELD_NUMBER: _ClassVar[int]
+    MIN_CONTACT_FACES_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_FIELD_NUMBER: _ClassVar[int]
+    END_POINTS_FIELD_NUMBER: _ClassVar[int]
+    max_distance_nm: float
+    min_size: int
+    min_contact_faces: int
+    block: Zyx
+    end_points: bool
+    def __init__(self, max_distance_nm: _Optional[float] = ..., min_size: _Optional[int] = ..., min_contact_faces: _Optional[int] = ..., block: _Optional[_Union[Zyx, _Mapping]] = ..., end_points: bool = ...) -> None: ...
+
+class Resegmentation(_message.Message):
+    __slots__ = ("radius_nm", "analysis_radius_nm", "max_starts", "exclusion_radius_nm", "min_recovered", "terminate_early", "pairs_per_piece")
+    RADIUS_NM_FIELD_NUMBER: _ClassVar[int]
+    ANALYSIS_RADIUS_NM_FIELD_NUMBER: _ClassVar[int]
+    MAX_STARTS_FIELD_NUMBER: _ClassVar[int]
+    EXCLUSION_RADIUS_NM_FIELD_NUMBER: _ClassVar[int]
+    MIN_RECOVERED_FIELD_NUMBER: _ClassVar[int]
+    TERMINATE_EARLY_FIELD_NUMBER: _ClassVar[int]
+    PAIRS_PER_PIECE_FIELD_NUMBER: _ClassVar[int]
+    radius_nm: float
+    analysis_radius_nm: float
+    max_starts: int
+    exclusion_radius_nm: float
+    min_recovered: float
+    terminate_early: bool
+    pairs_per_piece: int
+    def __init__(self, radius_nm: _Optional[float] = ..., analysis_radius_nm: _Optional[float] = ..., max_starts: _Optional[int] = ..., exclusion_radius_nm: _Optional[float] = ..., min_recovered: _Optional[float] = ..., terminate_early: bool = ..., pairs_per_piece: _Optional[int] = ...) -> None: ...
+
+class ConservativeRule(_message.Message):
+    __slots__ = ("min_iou", "min_share", "max_deleted_share")
+    MIN_IOU_FIELD_NUMBER: _ClassVar[int]
+    MIN_SHARE_FIELD_NUMBER: _ClassVar[int]
+    MAX_DELETED_SHARE_FIELD_NUMBER: _ClassVar[int]
+    min_iou: float
+    min_share: float
+    max_deleted_share: float
+    def __init__(self, min_iou: _Optional[float] = ..., min_share: _Optional[float] = ..., max_deleted_share: _Optional[float] = ...) -> None: ...
+
+class Neurons(_message.Message):
+    __slots__ = ("precomputed", "meshes", "skeletons", "skeletonisation")
+    PRECOMPUTED_FIELD_NUMBER: _ClassVar[int]
+    MESHES_FIELD_NUMBER: _ClassVar[int]
+    SKELETONS_FIELD_NUMBER: _ClassVar[int]
+    SKELETONISATION_FIELD_NUMBER: _ClassVar[int]
+    precomputed: bool
+    meshes: bool
+    skeletons: bool
+    skeletonisation: Skeletonisation
+    def __init__(self, precomputed: bool = ..., meshes: bool = ..., skeletons: bool = ..., skeletonisation: _Optional[_Union[Skeletonisation, _Mapping]] = ...) -> None: ...
+
+class Somas(_message.Message):
+    __slots__ = ("table", "volume", "missed_radius_share", "vessels", "outside")
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    VOLUME_FIELD_NUMBER: _ClassVar[int]
+    MISSED_RADIUS_SHARE_FIELD_NUMBER: _ClassVar[int]
+    VESSELS_FIELD_NUMBER: _ClassVar[int]
+    OUTSIDE_FIELD_NUMBER: _ClassVar[int]
+    table: str
+    volume: VolumeSource
+    missed_radius_share: float
+    vessels: VolumeSource
+    outside: VolumeSource
+    def __init__(self, table: _Optional[str] = ..., volume: _Optional[_Union[VolumeSource, _Mapping]] = ..., missed_radius_share: _Optional[float] = ..., vessels: _Optional[_Union[VolumeSource, _Mapping]] = ..., outside: _Optional[_Union[VolumeSource, _Mapping]] = ...) -> None: ...
+
+class Database(_message.Message):
+    __slots__ = ("url",)
+    URL_FIELD_NUMBER: _ClassVar[int]
+    url: str
+    def __init__(self, url: _Optional[str] = ...) -> None: ...
 
 class Training(_message.Message):
     __slots__ = ("architecture", "volumes", "phantoms", "image_mean", "image_stddev", "init_activation", "pad_value", "move_threshold", "segment_threshold", "target_inside", "target_outside", "fov_moves", "partition_thresholds", "min_object_voxels", "centre_clearance_voxels", "batch_size", "optimizer", "total_fovs", "ema_decay", "compute_dtype", "seed", "checkpoint_minutes", "output_weights", "licence", "description", "augmentation", "initial_weights", "voxel_size_nm")
