@@ -30,7 +30,7 @@ FAULTS = {
         "evaluation { background: X }",
         "takes one of ONE_OBJECT, LEFT_OUT, but is X",
     ),
-    "number for block": ("evaluation: 5", "evaluation takes a block { labels, background }, but is 5"),
+    "number for block": ("masks: 5", "masks takes a block { movement, seeds, shifts }, but is 5"),
     "bare word": (
         "evaluation { labels { spec: a } }",
         "labels.spec takes text in quotes, but is a",
