@@ -1,0 +1,192 @@
+"""Which segment each node of a set of skeletons lies in, looked up block by block.
+
+Nodes are grouped by the blocks of the volume they lie in, which are its chunks, or cut from or put together
+of them where these are very large or very small. Of each block with nodes the bounding box of these is read,
+once, so that nothing is read voxel by voxel, no voxel is read twice, and one block at a time is in memory.
+
+A node at p nm lies in voxel v when v * voxel_size_nm <= p < (v + 1) * voxel_size_nm along z, y and x, in
+absolute coordinates, so that an offset of the volume counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from evaluation.errors import EvaluationError
+from jobs.progress import Progress
+from volumes import Box, Skeleton, Volume
+
+LEAST_BLOCK_VOXELS = 64**3
+MOST_BLOCK_VOXELS = 1 << 24
+
+
+@dataclass(frozen=True, eq=False)
+class NodeLabels:
+    """The segments of all nodes of a set of skeletons, one skeleton after the other.
+
+    Other segments for the same nodes, such as those after a merge, are
+    `dataclasses.replace(node_labels, segments=...)`.
+
+    Attributes:
+        ids: of the s skeletons.
+        starts: (s + 1,) int64; the nodes of skeleton i are `starts[i]` to `starts[i + 1]`.
+        segments: (n,) uint64, 0 = in no segment.
+        outside: nodes that lie outside the volume; they are in no segment.
+    """
+
+    ids: tuple[int, ...]
+    starts: np.ndarray
+    segments: np.ndarray
+    outside: int = 0
+
+    def of(self, skeleton_id: int) -> np.ndarray:
+        """(n_i,) uint64: the segments of the nodes of one skeleton, in their order.
+
+        Raises:
+            EvaluationError: no skeleton of this ID was looked up.
+        """
+        if skeleton_id not in self._index:
+            raise EvaluationError(f"skeleton {skeleton_id} has no node labels; look its nodes up first")
+        index = self._index[skeleton_id]
+        return self.segments[self.starts[index] : self.starts[index + 1]]
+
+    @cached_property
+    def _index(self) -> dict[int, int]:
+        return {skeleton_id: index for index, skeleton_id in enumerate(self.ids)}
+
+
+def node_labels_of(segments: Mapping[int, Sequence[int] | np.ndarray], outside: int = 0) -> NodeLabels:
+    """Node labels that are known already.
+
+    Args:
+        segments: for each skeleton, the segment of each of its nodes, whole numbers >= 0, 0 = none.
+        outside: nodes among them that lie outside the volume.
+
+    Returns:
+        The labels, in ascending order of the skeletons' IDs.
+    """
+    ids = tuple(sorted(segments))
+    parts = [np.asarray(segments[skeleton_id], np.uint64) for skeleton_id in ids]
+    return NodeLabels(
+        ids, _starts(map(len, parts)), np.concatenate([np.zeros(0, np.uint64), *parts]), outside
+    )
+
+
+def look_up_nodes(
+    volume: Volume, skeletons: Mapping[int, Skeleton], *, progress: Progress | None = None
+) -> NodeLabels:
+    """The segment of every node.
+
+    Time is that of sorting the nodes once, and of reading the blocks they lie in. Besides the nodes, memory
+    is that of one block of at most `MOST_BLOCK_VOXELS` voxels.
+
+    Args:
+        volume: labels, whole numbers >= 0, 0 = no segment.
+        skeletons: by ID; nodes in nm, zyx.
+        progress: counts nodes.
+
+    Returns:
+        The labels, in ascending order of the skeletons' IDs. Nodes outside the volume are counted.
+
+    Raises:
+        EvaluationError: no skeletons, none with a node in the volume, or voxels that are no labels.
+        VolumeError: the volume cannot be read.
+    """
+    if not skeletons:
+        raise EvaluationError(
+            "there are no skeletons to look up; check their path, or the labels they are of"
+        )
+    if volume.dtype.kind not in "biu":
+        raise EvaluationError(
+            f"volume '{volume.spec}' has dtype {volume.dtype}, but labels are integers; convert them first"
+        )
+    ids = tuple(sorted(skeletons))
+    nodes_nm = np.concatenate([skeletons[skeleton_id].nodes_nm for skeleton_id in ids])
+    voxels = _voxels_of(nodes_nm, volume.voxel_size_nm)
+    inside = np.flatnonzero(((voxels >= volume.bounds.start) & (voxels < volume.bounds.stop)).all(axis=1))
+    if inside.size == 0:
+        raise _all_outside(volume, nodes_nm, len(ids))
+    local = voxels[inside].astype(np.int64) - volume.bounds.start
+    segments = np.zeros(len(nodes_nm), np.uint64)
+    for part in _by_block(local, volume):
+        segments[inside[part]] = _read_labels(volume, local[part])
+        if progress is not None:
+            progress.advance(part.size)
+    starts = _starts(len(skeletons[skeleton_id].nodes_nm) for skeleton_id in ids)
+    return NodeLabels(ids, starts, segments, len(nodes_nm) - inside.size)
+
+
+def _voxels_of(nodes_nm: np.ndarray, voxel_size_nm: Sequence[float]) -> np.ndarray:
+    """(n, 3) float64: the voxel of each node. A quotient alone may be rounded into the voxel beside it."""
+    size_nm = np.asarray(voxel_size_nm)
+    voxels = np.floor(nodes_nm / size_nm)
+    voxels += (voxels + 1) * size_nm <= nodes_nm
+    voxels -= voxels * size_nm > nodes_nm
+    return voxels
+
+
+def _by_block(local: np.ndarray, volume: Volume) -> Iterator[np.ndarray]:
+    """The indices of the nodes of each block that has any; `local` counts voxels from the bounds' start."""
+    shape = _block_shape(volume.chunk_shape, volume.shape)
+    grid = tuple(-(-length // edge) for length, edge in zip(volume.shape, shape, strict=True))
+    keys = np.ravel_multi_index(tuple((local // shape).T), grid)
+    order = np.argsort(keys, kind="stable")
+    yield from np.split(order, np.flatnonzero(np.diff(keys[order])) + 1)
+
+
+def _block_shape(chunk_shape: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+    """Chunks, halved while they are too large for memory and doubled while they are too small to be worth it.
+
+    They are counted from the start of the bounds, like chunks.
+    """
+    block = [min(edge, length) for edge, length in zip(chunk_shape, shape, strict=True)]
+    while np.prod(block, dtype=float) > MOST_BLOCK_VOXELS:
+        axis = block.index(max(block))
+        block[axis] = -(-block[axis] // 2)
+    while np.prod(block, dtype=float) < LEAST_BLOCK_VOXELS:
+        short = [axis for axis in range(3) if block[axis] < shape[axis]]
+        if not short:
+            break
+        axis = min(short, key=block.__getitem__)
+        block[axis] = min(2 * block[axis], shape[axis])
+    return tuple(block)
+
+
+def _read_labels(volume: Volume, local: np.ndarray) -> np.ndarray:
+    """The labels (uint64) at some voxels of one block, from one read of their bounding box."""
+    low, high = local.min(axis=0), local.max(axis=0) + 1
+    labels = volume.read(Box(tuple(low.tolist()), tuple(high.tolist())).shift(volume.bounds.start))
+    found = labels[tuple((local - low).T)]
+    if found.dtype.kind == "i" and found.min() < 0:
+        raise EvaluationError(
+            f"volume '{volume.spec}' holds the negative label {found.min()}; set unsegmented voxels to 0"
+        )
+    return found.astype(np.uint64)
+
+
+def _starts(counts: Iterator[int]) -> np.ndarray:
+    return np.cumsum([0, *counts], dtype=np.int64)
+
+
+def _all_outside(volume: Volume, nodes_nm: np.ndarray, skeletons: int) -> EvaluationError:
+    size_nm = np.asarray(volume.voxel_size_nm)
+    spans = [
+        _span_nm(ends[0], ends[1])
+        for ends in (
+            (nodes_nm.min(axis=0), nodes_nm.max(axis=0)),
+            (size_nm * volume.bounds.start, size_nm * volume.bounds.stop),
+        )
+    ]
+    return EvaluationError(
+        f"none of the {len(nodes_nm)} nodes of {skeletons} skeletons lies in volume '{volume.spec}': they "
+        f"span {spans[0]}, the volume {spans[1]}; check the unit of the skeletons (nm) and their axis order"
+    )
+
+
+def _span_nm(low_nm: np.ndarray, high_nm: np.ndarray) -> str:
+    ends = (f"{axis} {low:g} to {high:g}" for axis, low, high in zip("zyx", low_nm, high_nm, strict=True))
+    return ", ".join(ends) + " nm"
