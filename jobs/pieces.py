@@ -16,9 +16,11 @@ import hashlib
 import io
 import os
 import secrets
+import threading
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,12 @@ DIGEST_LABEL = b"blake2b-256 "
 _DIGEST_LENGTH = 64
 _TEMPORARY = ".tmp-"
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+_READ_AT_ONCE = 2**20
+# Before 3.11.8 CPython counts the depth of all syntax trees that are being built in one place, so that two
+# threads that parse at the same time can end in a SystemError (gh-106905). NumPy parses an array's header as
+# Python; here one thread at a time does so.
+_headers_lock = threading.Lock()
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 class PieceError(ReconstructionError):
@@ -145,13 +153,31 @@ def load_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     except OSError as error:
         mend = "run the stage that writes it"
         raise PieceError(f"cannot read piece {path}: {error.strerror}; {mend}") from error
-    body, digest = sealed[:-_DIGEST_LENGTH], sealed[-_DIGEST_LENGTH:]
-    if not body.endswith(DIGEST_LABEL):
+    # A view, since a copy of a piece of labels is large.
+    body, digest = memoryview(sealed)[:-_DIGEST_LENGTH], sealed[-_DIGEST_LENGTH:]
+    if body[-len(DIGEST_LABEL) :] != DIGEST_LABEL:
         raise CorruptPieceError(f"piece {path} is cut short or carries no digest; delete it and run again")
     if digest != _digest(body):
         raise CorruptPieceError(f"piece {path} does not agree with its digest; delete it and run again")
-    with np.load(io.BytesIO(sealed), allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    with zipfile.ZipFile(io.BytesIO(sealed)) as archive:
+        return {name.removesuffix(".npy"): _read_array(archive, name, path) for name in archive.namelist()}
+
+
+def _read_array(archive: zipfile.ZipFile, name: str, path: str | os.PathLike[str]) -> np.ndarray:
+    """What `np.load` does with an array, safe in threads (see `_headers_lock`)."""
+    with archive.open(name) as member:
+        version = np.lib.format.read_magic(member)
+        if version not in _HEADERS:
+            raise CorruptPieceError(f"piece {path} holds an array of format {version}; make it anew")
+        with _headers_lock:
+            shape, by_columns, dtype = _HEADERS[version](member)
+        if dtype.hasobject:
+            raise CorruptPieceError(f"piece {path} holds Python objects, which are not read; make it anew")
+        values = np.empty(prod(shape), dtype)
+        for start in range(0, values.nbytes, _READ_AT_ONCE):
+            part = np.frombuffer(member.read(_READ_AT_ONCE), np.uint8)
+            values.view(np.uint8)[start : start + _READ_AT_ONCE] = part
+    return values.reshape(shape, order="F" if by_columns else "C")
 
 
 def _write_archive(path: Path, arrays: Mapping[str, np.ndarray], compression: int) -> None:
@@ -166,12 +192,12 @@ def _write_archive(path: Path, arrays: Mapping[str, np.ndarray], compression: in
 def _seal(path: Path) -> None:
     """Fill in the digest of all bytes before it as the end of the archive's comment."""
     with path.open("r+b") as stream:
-        body = stream.read()[:-_DIGEST_LENGTH]
+        body = memoryview(stream.read())[:-_DIGEST_LENGTH]
         stream.seek(len(body))
         stream.write(_digest(body))
 
 
-def _digest(body: bytes) -> bytes:
+def _digest(body: memoryview) -> bytes:
     return hashlib.blake2b(body, digest_size=_DIGEST_LENGTH // 2).hexdigest().encode()
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +113,38 @@ def test_objects_are_neither_written_nor_unpickled(tmp_path: Path) -> None:
     np.savez(tmp_path / "pickled.npz", names=np.array([{}], dtype=object))
     with pytest.raises(CorruptPieceError, match="pickled.npz"):
         load_npz(tmp_path / "pickled.npz")
+
+
+@pytest.fixture
+def restless_threads() -> Iterator[None]:
+    """Threads take turns as often as can be, in the middle of allocations too, where garbage is collected."""
+    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
+
+    def give_way(phase: str, info: dict[str, int]) -> None:
+        time.sleep(0)
+
+    sys.setswitchinterval(1e-6)
+    gc.set_threshold(1)
+    gc.callbacks.append(give_way)
+    yield
+    gc.callbacks.remove(give_way)
+    gc.set_threshold(*thresholds)
+    sys.setswitchinterval(interval)
+
+
+def test_many_threads_read_many_pieces(tmp_path: Path, restless_threads: None) -> None:
+    named = np.dtype([(name, "<f4", (2, 2)) for name in "abcdefgh"])
+    for index in range(40):
+        arrays = {f"array {n}": np.full((n, 2), index) for n in range(4)}
+        save_npz(tmp_path / f"{index}.npz", {**arrays, "named": np.zeros(2, named)})
+
+    def read(turn: int) -> list[int]:
+        arrays = load_npz(tmp_path / f"{turn % 40}.npz")
+        assert arrays.pop("named").dtype == named
+        return [int(array.sum()) for array in arrays.values()]
+
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(read, range(400))) == [[2 * n * (i % 40) for n in range(4)] for i in range(400)]
 
 
 def test_progress_counts_in_silence_where_there_is_no_terminal() -> None:
