@@ -26,15 +26,10 @@ class PairCounts:
 
     def add(self, first: np.ndarray, second: np.ndarray) -> None:
         """Count the pairs of two flat uint64 arrays of one length, element by element."""
-        self._add(first, second, np.ones(0, np.int64))
+        self.add_counted(first, second, np.ones(0, np.int64))
 
-    def pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """First labels, second labels (uint64) and counts (int64), ordered by first and then second."""
-        taken = np.flatnonzero(self._counts)
-        order = taken[np.lexsort((self._second[taken], self._first[taken]))]
-        return self._first[order], self._second[order], self._counts[order]
-
-    def _add(self, first: np.ndarray, second: np.ndarray, weights: np.ndarray) -> None:
+    def add_counted(self, first: np.ndarray, second: np.ndarray, weights: np.ndarray) -> None:
+        """Count each pair as often as its weight (int64 above 0) says; no weights at all: once."""
         begin = 0
         while True:
             begin, self._used = _count_runs(
@@ -44,12 +39,18 @@ class PairCounts:
                 return
             self._double()
 
+    def pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """First labels, second labels (uint64) and counts (int64), ordered by first and then second."""
+        taken = np.flatnonzero(self._counts)
+        order = taken[np.lexsort((self._second[taken], self._first[taken]))]
+        return self._first[order], self._second[order], self._counts[order]
+
     def _double(self) -> None:
         taken = np.flatnonzero(self._counts)
         first, second, counts = self._first[taken], self._second[taken], self._counts[taken]
         self._used = 0
         self._allot(2 * self._counts.size)
-        self._add(first, second, counts)
+        self.add_counted(first, second, counts)
 
     def _allot(self, slots: int) -> None:
         self._first = np.zeros(slots, np.uint64)

@@ -1,12 +1,14 @@
 """How well two partitions of one volume agree: variation of information, adapted Rand error, coverage.
 
 Everything comes from one sparse contingency table: how many voxels each pair of a segment and a truth object
-shares. Tables of blocks merge into the table of the whole, so a volume need not fit in memory.
+shares. Tables of blocks merge into the table of the whole, so a volume need not fit in memory
+(`evaluation.blockwise`).
 
 Inputs: segmentation and ground truth, integer arrays of one shape (zyx, or any other axes as long as both
 have the same). Ground-truth voxels of value 0 are unlabelled and always left out. Segmentation voxels of
 value 0 are unsegmented, and there are two conventions for them: counted as one more object (the plain
-figures), or left out ("segmented_only"). Outputs: figures without unit, entropies in bits.
+figures), or left out ("segmented_only"); `background` beside the figures names theirs. Outputs: figures
+without unit, entropies in bits.
 
 Sources: variation of information, Meila (2007), J. Multivariate Anal. 98:873; adapted Rand error,
 Arganda-Carreras et al. (2015), Front. Neuroanat. 9:142, over pairs of distinct voxels as scikit-image has it
@@ -17,7 +19,7 @@ challenge of that name (cremi.org).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +29,9 @@ from evaluation._pair_counts import PairCounts
 from evaluation.errors import EvaluationError
 
 BLOCK_VOXELS = 1 << 20
+# What the figures make of unsegmented voxels, in the words of the setting `evaluation.background`.
+ONE_OBJECT = "one_object"
+LEFT_OUT = "left_out"
 
 
 @dataclass(frozen=True)
@@ -50,15 +55,7 @@ class ContingencyTable:
 
     def merge(self, other: ContingencyTable) -> ContingencyTable:
         """The table of the voxels of both, such as two blocks of one volume."""
-        segments = np.concatenate([self.segment_ids, other.segment_ids])
-        truths = np.concatenate([self.truth_ids, other.truth_ids])
-        order = np.lexsort((truths, segments))
-        segments, truths = segments[order], truths[order]
-        fresh = np.ones(order.size, bool)
-        fresh[1:] = (segments[1:] != segments[:-1]) | (truths[1:] != truths[:-1])
-        counts = np.concatenate([self.counts, other.counts])[order]
-        totals = np.add.reduceat(counts, np.flatnonzero(fresh)) if order.size else counts
-        return ContingencyTable(segments[fresh], truths[fresh], totals)
+        return merge_tables([self, other])
 
     def labelled(self) -> ContingencyTable:
         """The table without ground truth 0."""
@@ -124,6 +121,17 @@ def contingency(segmentation: np.ndarray, truth: np.ndarray) -> ContingencyTable
     return ContingencyTable(*pairs.pairs())
 
 
+def merge_tables(tables: Iterable[ContingencyTable]) -> ContingencyTable:
+    """The table of the voxels of all tables, such as the blocks of one volume, in whatever order they come.
+
+    Time is linear in the rows of all tables, and memory in those of the result. No tables make an empty one.
+    """
+    pairs = PairCounts()
+    for table in tables:
+        pairs.add_counted(table.segment_ids, table.truth_ids, table.counts)
+    return ContingencyTable(*pairs.pairs())
+
+
 def overlap_metrics(segmentation: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
     """All figures of a segmentation against ground truth; see `table_metrics`.
 
@@ -144,6 +152,8 @@ def table_metrics(table: ContingencyTable) -> dict[str, Any]:
         `voi_split`, `voi_merge` (bits), `arand`, `arand_precision`, `arand_recall`, `cremi_score` with
         unsegmented voxels as one object, `coverage` (share of labelled voxels that are segmented), and under
         `segmented_only` the same figures over segmented voxels; those are None when nothing is segmented.
+        `background` names the convention: "one_object" in the plain figures, "left_out" under
+        `segmented_only`.
 
     Raises:
         EvaluationError: the ground truth has no labelled voxel.
@@ -154,7 +164,12 @@ def table_metrics(table: ContingencyTable) -> dict[str, Any]:
     covered = coverage(labelled)
     plain = _figures(labelled)
     segmented = _figures(labelled.segmented()) if covered else dict.fromkeys(plain)
-    return {**plain, "coverage": covered, "segmented_only": {**segmented, "coverage": covered}}
+    return {
+        **plain,
+        "coverage": covered,
+        "background": ONE_OBJECT,
+        "segmented_only": {**segmented, "coverage": covered, "background": LEFT_OUT},
+    }
 
 
 def variation_of_information(table: ContingencyTable) -> tuple[float, float]:

@@ -24,6 +24,7 @@ from evaluation import (
     variation_of_information,
 )
 from evaluation._pair_counts import START_SLOTS
+from evaluation.overlap import merge_tables
 
 FIGURES = ("voi_split", "voi_merge", "arand", "arand_precision", "arand_recall", "cremi_score")
 
@@ -62,6 +63,21 @@ def test_tables_of_two_blocks_merge_into_the_table_of_the_whole(
     upper, lower = (contingency(segmentation[part], truth[part]) for part in (slice(cut), slice(cut, None)))
     assert tables_equal(upper.merge(lower), contingency(segmentation, truth))
     assert tables_equal(lower.merge(upper), contingency(segmentation, truth))
+
+
+@given(pair=label_pairs(), data=st.data())
+def test_tables_of_any_parts_merge_in_any_order(
+    pair: tuple[np.ndarray, np.ndarray], data: st.DataObject
+) -> None:
+    segmentation, truth = pair
+    part = data.draw(hnp.arrays(np.int8, truth.shape, elements=st.integers(0, 4)))
+    order = data.draw(st.permutations(range(5)))
+    parts = [contingency(segmentation[part == n], truth[part == n]) for n in order]
+    assert tables_equal(merge_tables(parts), contingency(segmentation, truth))
+
+
+def test_no_tables_merge_into_an_empty_one() -> None:
+    assert merge_tables([]).n_voxels == 0
 
 
 def test_more_pairs_than_the_table_starts_with_are_kept() -> None:
@@ -104,6 +120,24 @@ def test_figures_equal_those_of_scikit_image_on_many_objects() -> None:
     check_against_scikit_image(segmentation, truth)
 
 
+@pytest.mark.parametrize("shift", [(0, 0, 0), (1, 0, 0), (2, -3, 5)], ids=str)
+def test_figures_equal_those_of_scikit_image_on_real_labels(
+    shared_data: Path, shift: tuple[int, int, int]
+) -> None:
+    with h5py.File(shared_data / "data" / "connectomics_labels_512.h5") as file:
+        truth = file["labels"][192:320, 192:320, 192:320].astype(np.int64)
+    segmentation = np.roll(truth, shift, axis=(0, 1, 2))
+    kept = truth > 0
+    check_against_scikit_image(segmentation[kept], truth[kept])
+    plain = overlap_metrics(segmentation, truth)
+    expected = metrics.variation_of_information(truth[kept], segmentation[kept])
+    both = (segmentation > 0) & kept
+    assert (plain["voi_split"], plain["voi_merge"]) == pytest.approx(expected, abs=1e-9)
+    assert plain["arand"] == pytest.approx(metrics.adapted_rand_error(truth, segmentation)[0], abs=1e-9)
+    error = metrics.adapted_rand_error(truth[both], segmentation[both])[0]
+    assert plain["segmented_only"]["arand"] == pytest.approx(error, abs=1e-9)
+
+
 def check_against_scikit_image(segmentation: np.ndarray, truth: np.ndarray) -> None:
     table = contingency(segmentation, truth)
     expected = metrics.variation_of_information(truth.astype(np.int64), segmentation.astype(np.int64))
@@ -141,6 +175,46 @@ def test_renaming_objects_and_flipping_axes_change_no_figure(
         assert renamed[name] == pytest.approx(original[name], abs=1e-12)
 
 
+@given(pair=label_pairs(least=1), axes=st.permutations([0, 1, 2]))
+def test_turning_the_axes_changes_no_figure(pair: tuple[np.ndarray, np.ndarray], axes: list[int]) -> None:
+    turned = overlap_metrics(*(labels.transpose(axes) for labels in pair))
+    assert turned == overlap_metrics(*pair)
+
+
+@given(pair=label_pairs(least=1), label=st.integers(1, 5), data=st.data())
+def test_splitting_a_segment_never_raises_recall_nor_lowers_voi_split(
+    pair: tuple[np.ndarray, np.ndarray], label: int, data: st.DataObject
+) -> None:
+    segmentation, truth = pair
+    cut = data.draw(hnp.arrays(bool, truth.shape))
+    before = contingency(segmentation, truth)
+    after = contingency(np.where((segmentation == label) & cut, 99, segmentation), truth)
+    assert adapted_rand(after).recall <= adapted_rand(before).recall
+    assert variation_of_information(after)[0] >= variation_of_information(before)[0] - 1e-12
+
+
+@given(pair=label_pairs(least=1), one=st.integers(1, 5), other=st.integers(1, 5))
+def test_merging_segments_never_lowers_recall_nor_voi_merge(
+    pair: tuple[np.ndarray, np.ndarray], one: int, other: int
+) -> None:
+    segmentation, truth = pair
+    before = contingency(segmentation, truth)
+    after = contingency(np.where(segmentation == one, other, segmentation), truth)
+    assert adapted_rand(after).recall >= adapted_rand(before).recall
+    assert variation_of_information(after)[1] >= variation_of_information(before)[1] - 1e-12
+
+
+@given(pair=label_pairs(least=1), one=st.integers(1, 5), other=st.integers(1, 5))
+def test_merging_segments_of_different_objects_never_raises_precision(
+    pair: tuple[np.ndarray, np.ndarray], one: int, other: int
+) -> None:
+    segmentation, truth = pair
+    apart = np.where(truth <= 2, segmentation, segmentation + 10)  # no segment on both {1, 2} and {3, 4, 5}
+    before = adapted_rand(contingency(apart, truth))
+    after = adapted_rand(contingency(np.where(apart == one, other + 10, apart), truth))
+    assert after.precision <= before.precision
+
+
 def test_one_object_cut_in_halves_is_one_bit_of_split() -> None:
     truth = np.ones((2, 4, 4), int)
     segmentation = np.repeat([1, 2], 16).reshape(2, 4, 4)
@@ -158,6 +232,7 @@ def test_unsegmented_voxels_count_as_one_object_or_not_at_all() -> None:
     segmentation = np.array([5, 5, 0, 0, 6, 6, 6, 0, 0, 7])
     figures = overlap_metrics(segmentation, truth)
     assert figures["coverage"] == figures["segmented_only"]["coverage"] == 5 / 8
+    assert (figures["background"], figures["segmented_only"]["background"]) == ("one_object", "left_out")
     assert all(figures["segmented_only"][name] == 0 for name in ("voi_split", "voi_merge", "arand"))
     one_object = overlap_metrics(np.where(segmentation == 0, 9, segmentation), truth)
     assert {name: figures[name] for name in FIGURES} == {name: one_object[name] for name in FIGURES}
@@ -168,7 +243,11 @@ def test_nothing_segmented_leaves_the_segmented_only_figures_open() -> None:
     truth = np.array([1, 1, 2, 2])
     figures = overlap_metrics(np.zeros(4, int), truth)
     assert figures["coverage"] == 0 and figures["voi_merge"] == 1
-    assert figures["segmented_only"] == {**dict.fromkeys(FIGURES), "coverage": 0}
+    assert figures["segmented_only"] == {
+        **dict.fromkeys(FIGURES),
+        "coverage": 0,
+        "background": "left_out",
+    }
 
 
 def test_single_voxel_objects_that_agree_have_no_error() -> None:
