@@ -100,14 +100,14 @@ def _run_request() -> None:
     start, stop = parse_bounding_box(_BOX.value)
     load_keras_quietly()
     from commands._tables import request_table
-    from inference.google_request import run_request
-    from jobs.progress import Progress
+    from inference.google_request import SEGMENTING, run_request
+    from jobs.run_progress import RunProgress, Stage
     from volumes import Box
 
     box = Box(start, stop)
     voxels = box.shape[0] * box.shape[1] * box.shape[2]
     if voxels < 1:
         raise ConfigError(f"bounding box {box} is empty; give it a size of at least 1 along every axis")
-    with Progress(voxels, "voxel", description="segmenting") as progress:
+    with RunProgress([Stage(SEGMENTING, 1)]) as progress:
         path, result = run_request(request, box, _COMPUTE.value or "float32", progress)
     print(request_table(path, result))

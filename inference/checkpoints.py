@@ -19,8 +19,9 @@ from ffn.flood import FovRequest
 from inference.executor import FloodTask
 from jobs.pieces import CorruptPieceError, load_npz, save_npz
 
-# Called with the voxels filled and the fields of view seen so far.
-Report = Callable[[int, int], None]
+# Called with the voxels filled so far, those of them that were filled at the start, and the fields of view
+# seen since then.
+Report = Callable[[int, int, int], None]
 _LOOK_EVERY_S = 1.0
 
 
@@ -28,9 +29,20 @@ class Watch:
     """Counts the fields of view of a canvas and reports how far the box in it is."""
 
     def __init__(self, canvas: Canvas, inner: tuple[slice, ...], report: Report | None) -> None:
-        self.canvas, self.fovs, self.seconds_before = canvas, 0, 0.0
+        self.canvas, self.fovs = canvas, 0
         self._inner, self._report = inner, report
         self._started = self._last = time.monotonic()
+        self.begin_at(0, 0.0)
+
+    def begin_at(self, fovs: int, seconds: float) -> None:
+        """Takes the canvas as it is for what is there at the start.
+
+        Args:
+          fovs: fields of view that earlier starts have seen.
+          seconds: that they took.
+        """
+        self.fovs = self._fovs_before = fovs
+        self._seconds_before, self._filled_before = seconds, self._filled()
 
     def count(self) -> None:
         """Notes that a field of view was seen."""
@@ -42,15 +54,17 @@ class Watch:
         """Fields of view and seconds so far, those of earlier starts included."""
         return {
             "fovs": self.fovs,
-            "seconds": round(self.seconds_before + time.monotonic() - self._started, 3),
+            "seconds": round(self._seconds_before + time.monotonic() - self._started, 3),
         }
 
     def look(self) -> None:
         """Reports the voxels filled by now."""
         self._last = time.monotonic()
-        if self._report is None:
-            return
-        self._report(int(np.count_nonzero(self.canvas.segmentation[self._inner] > 0)), self.fovs)
+        if self._report is not None:
+            self._report(self._filled(), self._filled_before, self.fovs - self._fovs_before)
+
+    def _filled(self) -> int:
+        return int(np.count_nonzero(self.canvas.segmentation[self._inner] > 0))
 
 
 class Keeper:
@@ -79,9 +93,9 @@ class Keeper:
         except CorruptPieceError:
             return
         if str(arrays.pop("made_from")) == self._made_from:
-            self._watch.fovs = int(arrays.pop("fovs"))
-            self._watch.seconds_before = float(arrays.pop("seconds"))
+            fovs, seconds = int(arrays.pop("fovs")), float(arrays.pop("seconds"))
             self._watch.canvas.restore(arrays)
+            self._watch.begin_at(fovs, seconds)
 
     def keep(self) -> None:
         """Stores the canvas when it is time."""

@@ -22,7 +22,7 @@ from inference.subject import Subject, load_subject
 from inference.subvolume import segment_subject
 from inference.surroundings import surroundings_of
 from inference.workspace import Source, Workspace, open_workspace
-from jobs.in_worker import current_reporter, per_worker
+from jobs.in_worker import current_reporter, per_worker, report_found
 from jobs.pieces import CorruptPieceError
 
 
@@ -102,13 +102,14 @@ def flood_or_find(
     if found is not None:
         require_same_settings(found.settings, loaded.made_from, path)
         path.with_suffix(UNFINISHED).unlink(missing_ok=True)
+        report_found()
         return PieceReport(found.counts, reused=True)
     reporter = current_reporter()
     result = segment_subject(
         subject,
         loaded,
         lambda task: service_of(config, each).run(task),
-        report=lambda voxels, fovs: reporter(voxels, fovs=fovs),
+        report=lambda voxels, found, fovs: reporter(voxels, found=found, fovs=fovs),
         checkpoint=path.with_suffix(UNFINISHED),
         checkpoint_seconds=config.inference.checkpoint_interval_seconds,
     )

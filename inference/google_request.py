@@ -29,16 +29,17 @@ from inference.subject import (
 )
 from inference.subvolume import segment_subvolume
 from jobs.pieces import require_writable_file
-from jobs.progress import Progress
+from jobs.run_progress import RunProgress
 from volumes import Box, Volume, open_volume
 
+SEGMENTING = "segmenting"
 _PICTURE = ".png"
 _NOT_DONE = ("reference_histogram", "histogram_masks", "movement_policy_name", "self_prediction")
 _MASKS = ("masks", "seed_masks", "shift_mask", "shift_mask_fov", "shift_mask_scale", "shift_mask_threshold")
 
 
 def run_request(
-    request: ConfigView, box: Box, compute_dtype: str = "float32", progress: Progress | None = None
+    request: ConfigView, box: Box, compute_dtype: str = "float32", progress: RunProgress | None = None
 ) -> tuple[Path, SubvolumeResult]:
     """Segments one box and writes `<segmentation_output_dir>/<x>/<y>/seg-<x>_<y>_<z>.npz` and a .png.
 
@@ -50,7 +51,7 @@ def run_request(
       request: a view of an `InferenceRequest`.
       box: the subvolume, voxels of the whole image.
       compute_dtype: float32 unless the caller wants otherwise (requests do not say).
-      progress: see `segment_subvolume`.
+      progress: shows how far it is; its one stage is `SEGMENTING`.
 
     Returns:
       Where the segmentation lies, and the result.
@@ -85,7 +86,7 @@ def run_request(
         network,
         settings,
         surroundings=surroundings,
-        report=None if progress is None else _shown(progress),
+        report=None if progress is None else _shown(progress, box.size),
         checkpoint=path.with_suffix(UNFINISHED) if interval else None,
         checkpoint_seconds=interval,
     )
@@ -202,11 +203,15 @@ def _surroundings(request: ConfigView, image: Volume, network: NetworkFile) -> S
     return Surroundings(obstacles, made_from)
 
 
-def _shown(progress: Progress) -> Report:
-    """Shows the voxels filled and the rate."""
+def _shown(progress: RunProgress, voxels: int) -> Report:
+    """Shows the voxels filled, of so many, and the rate."""
+    progress.begin(SEGMENTING, units=voxels)
+    done = 0
 
-    def show(voxels: int, fovs: int) -> None:
-        progress.advance(voxels - progress.done)
-        progress.note(fov_per_s=f"{fovs / max(progress.elapsed_s, 1e-9):.0f}")
+    def show(filled: int, found: int, fovs: int) -> None:
+        nonlocal done
+        progress.advance(filled - done, found=found if done == 0 else 0)
+        progress.note(fov_per_s=f"{fovs / max(progress.stage_elapsed_s, 1e-9):.0f}")
+        done = filled
 
     return show

@@ -30,6 +30,7 @@ from inference.results import SubvolumeResult, save_result, subvolume_path
 from inference.supervoxel_table import block_statistics
 from inference.surroundings import objects_at
 from inference.workspace import Source, Workspace
+from jobs.in_worker import report_found
 from jobs.pieces import CorruptPieceError, load_npz, save_npz
 from jobs.plan import Subvolume
 from volumes import Box, open_volume
@@ -71,6 +72,7 @@ def combine_subvolume(config: ConfigView, stage: str, position: int) -> PieceRep
     there, note = load_or_note(directory, corner)
     if there is not None:
         require_same_settings(there.settings, made_from, subvolume_path(directory, corner))
+        report_found()
     else:
         labels = fold_consensus([labels for labels, _ in found], section.min_size)
         if section.split_components:
@@ -294,6 +296,7 @@ def kept_piece(path: Path, made_from: str, make: Callable[[], dict[str, np.ndarr
     if path.exists():
         try:
             if str(load_npz(path)["made_from"]) == made_from:
+                report_found()
                 return PieceReport({}, reused=True)
         except CorruptPieceError as error:
             note = f"{str(error).split(';')[0]}; it is made anew"

@@ -16,9 +16,11 @@ import numpy as np
 
 from configs import ConfigError, ConfigView
 from evaluation.slices import write_slices_png
+from inference.run_plan import FORMATS, formats_of
 from inference.workspace import Workspace
 from jobs.pieces import atomic_path, remove_leftovers
-from volumes import Box, Volume, create_volume
+from jobs.run_progress import RunProgress
+from volumes import Box, create_volume
 
 _PICTURE_EDGE = 256
 _ZARR = "supervoxels.zarr"
@@ -112,23 +114,30 @@ def put_in_place(folder: Path) -> None:
         os.replace(unfinished(folder), folder)
 
 
-def write_streams(workspace: Workspace, read: ReadBlock, blocks: Iterable[Box]) -> None:
+def write_streams(
+    workspace: Workspace, read: ReadBlock, blocks: Iterable[Box], progress: RunProgress
+) -> None:
     """The supervoxels in the formats that one process writes: HDF5 and Zarr.
 
     Args:
       workspace: the project.
       read: gives the supervoxels of a block.
       blocks: tile the region.
+      progress: of the run; counts voxels written.
     """
     asked, output, blocks = workspace.config.outputs, workspace.output, list(blocks)
+    formats = formats_of(asked)
+    if formats:
+        units = formats * workspace.inputs.box.size
+        progress.begin(FORMATS, units=units, pieces=formats * len(blocks))
     if asked.hdf5:
         with atomic_path(output / "supervoxels.h5") as temporary:
             temporary.unlink()
-            _stream(f"{temporary}:segmentation", workspace, read, blocks)
+            _stream(f"{temporary}:segmentation", workspace, read, blocks, progress)
     if asked.zarr:
         folder = output / _ZARR
         shutil.rmtree(unfinished(folder), ignore_errors=True)
-        _stream(f"zarr://{unfinished(folder).resolve()}", workspace, read, blocks)
+        _stream(f"zarr://{unfinished(folder).resolve()}", workspace, read, blocks, progress)
         put_in_place(folder)
 
 
@@ -152,12 +161,12 @@ def _middle(region: Box) -> Box:
     return Box.from_shape(shape, start)
 
 
-def _stream(spec: str, workspace: Workspace, read: ReadBlock, blocks: Iterable[Box]) -> None:
+def _stream(
+    spec: str, workspace: Workspace, read: ReadBlock, blocks: Iterable[Box], progress: RunProgress
+) -> None:
     region, size = workspace.inputs.box, workspace.inputs.image.voxel_size_nm
     with create_volume(spec, bounds=region, dtype=np.uint64, voxel_size_nm=size) as volume:
-        _copy(volume, read, blocks)
-
-
-def _copy(volume: Volume, read: ReadBlock, blocks: Iterable[Box]) -> None:
-    for block in blocks:
-        volume.write(block, read(block))
+        for block in blocks:
+            volume.write(block, read(block))
+            progress.advance(block.size)
+            progress.end_piece()

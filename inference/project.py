@@ -32,14 +32,16 @@ from inference.outputs import (
 )
 from inference.passes import pass_cautions
 from inference.reconcile import Reconciled, describe_reconciliation, finish_stage, reconcile_stage
+from inference.run_plan import project_stages
 from inference.shift_masks import check_shift_mask
-from inference.stage_reports import StageReport, counts_of, progress_of, rate_shown, write_json
+from inference.stage_reports import StageReport, aside, counts_of, progress_of, rate_shown, write_json
 from inference.subject import Subject, require_fitting, require_segmentable
 from inference.supervoxel_table import SupervoxelTable
 from inference.supervoxels import open_targets, put_supervoxels_in_place, write_table
 from inference.workspace import BYTES_PER_VOXEL, Workspace, open_workspace
 from jobs.dispatch import Piece
 from jobs.lock import only_run_in
+from jobs.run_progress import RunProgress
 from jobs.workers import Pool, WorkerSettings, worker_pool
 from volumes import Box
 
@@ -88,8 +90,8 @@ def _start(workspace: Workspace, report: Callable[[StageReport], None], caution:
     run = config.run
     settings = WorkerSettings(run.workers, run.scheduler, run.retries, threads_of(workspace))
     started = time.time()
-    with worker_pool(settings) as pool:
-        _run(workspace, pool, report, caution)
+    with worker_pool(settings) as pool, progress_of(config, project_stages(workspace)) as progress:
+        _run(workspace, pool, progress, *aside(progress, report, caution))
     remove_what_kills_left(workspace, started)
     return workspace.inputs
 
@@ -181,19 +183,25 @@ def require_runnable(workspace: Workspace) -> None:
         require_object_ids(workspace.inputs.labels, workspace.inputs.box)
 
 
-def _run(workspace: Workspace, pool: Pool, report: Callable[[StageReport], None], tell: Tell) -> None:
+def _run(
+    workspace: Workspace,
+    pool: Pool,
+    progress: RunProgress,
+    report: Callable[[StageReport], None],
+    tell: Tell,
+) -> None:
     """All stages, one after the other."""
     stages: dict[str, Any] = {}
     for name in (*workspace.passes, *workspace.folds):
         claim_directory(workspace.stage_directory(name), workspace.describe_stage(name))
-        pieces = _work(workspace, name, pool)
+        pieces = _work(workspace, name, pool, progress)
         for note in filter(None, (piece.note for piece in pieces)):
             tell(note)
         final = name == workspace.final_stage
         if not final and workspace.inputs.labels is None:
             report(StageReport(name, counts_of(workspace, pieces), {}, all(p.reused for p in pieces)))
             continue
-        done, metrics = _reconcile(workspace, name, pool, final=final)
+        done, metrics = _reconcile(workspace, name, pool, progress, final=final)
         finished = StageReport(
             name,
             {**counts_of(workspace, pieces), "objects": done.objects},
@@ -205,52 +213,50 @@ def _run(workspace: Workspace, pool: Pool, report: Callable[[StageReport], None]
         report(finished)
 
 
-def _work(workspace: Workspace, stage: str, pool: Pool) -> list[PieceReport]:
+def _work(workspace: Workspace, stage: str, pool: Pool, progress: RunProgress) -> list[PieceReport]:
     """The pieces of a pass or consensus."""
     config = workspace.config
     function = flood_subvolume if stage in workspace.passes else combine_subvolume
     each = workspace.passes.get(stage)
-    boxes = [each.own_box(s.box) if each else s.box for s in workspace.plan]
-    with progress_of(workspace, sum(box.size for box in boxes), "voxel", stage) as progress:
-        pieces = [
-            Piece(f"{stage} {workspace.plan[i].name}", (config, stage, i), box.size)
-            for i, box in enumerate(boxes)
-        ]
-        return pool.map(function, pieces, progress=progress, show=rate_shown(progress))
+    pieces = [
+        Piece(f"{stage} {s.name}", (config, stage, i), (each.own_box(s.box) if each else s.box).size)
+        for i, s in enumerate(workspace.plan)
+    ]
+    progress.begin(stage, units=sum(piece.weight for piece in pieces), pieces=len(pieces))
+    return pool.map(function, pieces, progress=progress, show=rate_shown(progress))
 
 
 def _reconcile(
-    workspace: Workspace, stage: str, pool: Pool, *, final: bool
+    workspace: Workspace, stage: str, pool: Pool, progress: RunProgress, *, final: bool
 ) -> tuple[Reconciled, dict[str, Any]]:
     """Gives a stage its global IDs and figures; the final one is written too."""
-    with progress_of(workspace, None, "piece", f"{stage}: reconciliation") as progress:
-        done = reconcile_stage(workspace, stage, pool, progress)
+    done = reconcile_stage(workspace, stage, pool, progress)
     targets = open_targets(workspace, done) if final else Targets()
-    with progress_of(workspace, workspace.inputs.box.size, "voxel", f"{stage}: supervoxels") as progress:
-        metrics = finish_stage(workspace, done, targets, pool, progress)
+    metrics = finish_stage(workspace, done, targets, pool, progress)
     if final:
-        write_final(workspace, done, pool)
+        write_final(workspace, done, pool, progress)
     return done, metrics
 
 
-def write_final(workspace: Workspace, done: Reconciled, pool: Pool) -> SupervoxelTable:
+def write_final(workspace: Workspace, done: Reconciled, pool: Pool, progress: RunProgress) -> SupervoxelTable:
     """What follows the finished blocks: coarser scales, other formats, picture, and the table.
 
     Args:
       workspace: of the project.
       done: what reconciliation found; its blocks are written.
       pool: where the pieces of coarser scales run.
+      progress: of the run.
 
     Returns:
       The table of all supervoxels.
     """
-    put_supervoxels_in_place(workspace, done, pool)
+    put_supervoxels_in_place(workspace, done, pool, progress)
     table = write_table(workspace, done.stage)
 
     def read(box: Box) -> np.ndarray:
         return assemble(workspace, done.stage, box, done.digest)
 
-    write_streams(workspace, read, workspace.blocks())
+    write_streams(workspace, read, workspace.blocks(), progress)
     if workspace.config.outputs.png:
         write_picture(workspace, read)
     return table

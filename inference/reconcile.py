@@ -28,11 +28,12 @@ from inference.label_stages import (
     reconciliation_directory,
 )
 from inference.reconciliation import GlobalIds, drop_small, global_ids, shifted
+from inference.run_plan import blocks_stage_of, reconciliation_of
 from inference.workspace import Workspace
 from jobs.dispatch import Piece
 from jobs.pieces import load_npz
 from jobs.plan import neighbours
-from jobs.progress import Progress
+from jobs.run_progress import RunProgress
 from jobs.workers import Pool
 
 
@@ -71,7 +72,7 @@ def describe_reconciliation(workspace: Workspace, stage: str) -> dict[str, objec
 
 
 def reconcile_stage(
-    workspace: Workspace, stage: str, pool: Pool, progress: Progress, above: int = 0
+    workspace: Workspace, stage: str, pool: Pool, progress: RunProgress, above: int = 0
 ) -> Reconciled:
     """Gives the objects of all subvolumes their IDs in the volume.
 
@@ -79,7 +80,7 @@ def reconcile_stage(
       workspace: the project.
       stage: a pass or consensus, finished everywhere.
       pool: the workers.
-      progress: counts subvolumes measured and pairs compared.
+      progress: of the run; counts subvolumes measured and pairs compared.
       above: IDs begin after this one.
 
     Raises:
@@ -90,6 +91,8 @@ def reconcile_stage(
     pairs = neighbours(plan)
     measures = [Piece(f"objects of {stage} in {s.name}", (source, stage, i)) for i, s in enumerate(plan)]
     compares = [Piece(f"overlap {i}-{j} of {stage}", (source, stage, i, j)) for i, j in pairs]
+    count = len(measures) + len(compares)
+    progress.begin(reconciliation_of(stage), units=count, pieces=count)
     _tell(pool.map(measure_subvolume, measures, progress=progress), progress)
     _tell(pool.map(compare_neighbours, compares, progress=progress), progress)
     measured = [load_npz(objects_path(workspace, stage, i)) for i in range(len(plan))]
@@ -106,7 +109,7 @@ def reconcile_stage(
 
 
 def finish_stage(
-    workspace: Workspace, done: Reconciled, targets: Targets, pool: Pool, progress: Progress
+    workspace: Workspace, done: Reconciled, targets: Targets, pool: Pool, progress: RunProgress
 ) -> dict[str, Any]:
     """Writes the supervoxels of a stage, lists them, and compares them with the ground truth.
 
@@ -115,7 +118,7 @@ def finish_stage(
       done: what `reconcile_stage` gave.
       targets: what is written.
       pool: the workers.
-      progress: counts voxels.
+      progress: of the run; counts voxels.
 
     Returns:
       The figures against the ground truth; empty without one.
@@ -129,6 +132,7 @@ def finish_stage(
         )
         for block in blocks
     ]
+    progress.begin(blocks_stage_of(done.stage), units=workspace.inputs.box.size, pieces=len(blocks))
     _tell(pool.map(finish_block, pieces, progress=progress), progress)
     if workspace.inputs.labels is None:
         return {}
@@ -164,7 +168,7 @@ def _save(workspace: Workspace, done: Reconciled, ids: GlobalIds, position: int)
     return kept_piece(ids_path(workspace, done.stage, position), done.digest, look_up)
 
 
-def _tell(reports: Iterable[PieceReport], progress: Progress) -> None:
+def _tell(reports: Iterable[PieceReport], progress: RunProgress) -> None:
     """Says what is worth telling about finished pieces, above the display."""
     for report in reports:
         if report.note:

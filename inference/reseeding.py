@@ -42,13 +42,15 @@ from inference.reseeding_points import (
     read_seed_points,
     write_outcomes,
 )
-from inference.stage_reports import StageReport, counts_of, progress_of, rate_shown, write_json
+from inference.run_plan import BEFORE, reseeding_stages
+from inference.stage_reports import StageReport, aside, counts_of, progress_of, rate_shown, write_json
 from inference.supervoxel_table import SupervoxelTable
 from inference.supervoxels import open_targets, table_of
 from inference.workspace import open_workspace
 from jobs.dispatch import Piece
 from jobs.lock import only_run_in
 from jobs.pieces import atomic_path, load_npz, save_npz
+from jobs.run_progress import RunProgress
 from jobs.workers import Pool, WorkerSettings, worker_pool
 from volumes import Box, open_volume
 
@@ -152,8 +154,10 @@ def _start(
     job = replace(workspace.job, config=sized)
     workspace = reseeding_of(job, open_workspace(sized), workspace.seeds)
     run = sized.run
-    with worker_pool(WorkerSettings(run.workers, run.scheduler, run.retries, threads_of(workspace))) as pool:
-        return _run(workspace, points, pool, report, caution)
+    settings = WorkerSettings(run.workers, run.scheduler, run.retries, threads_of(workspace))
+    stages = reseeding_stages(workspace, STAGE)
+    with worker_pool(settings) as pool, progress_of(sized, stages) as progress:
+        return _run(workspace, points, pool, progress, *aside(progress, report, caution))
 
 
 def _prepared(config: ConfigView, asked: Asked) -> tuple[Reseeding, _Points | None]:
@@ -210,23 +214,24 @@ def _run(
     workspace: Reseeding,
     points: _Points | None,
     pool: Pool,
+    progress: RunProgress,
     report: Callable[[StageReport], None],
     tell: Tell,
 ) -> Reseeded:
-    before, digest = _survey(workspace, pool)
-    stages = [_described(workspace, "before", before, _surveyed(workspace))]
+    before, digest = _survey(workspace, pool, progress)
+    stages = [_described(workspace, BEFORE, before, _surveyed(workspace))]
     report(stages[0])
     highest = int(before.ids.max(initial=0))
-    with progress_of(workspace, sum(s.box.size for s in workspace.plan), "voxel", STAGE) as progress:
-        floods = [
-            Piece(f"{STAGE} {s.name}", (workspace.job, i), workspace.chosen.own_box(s.box).size)
-            for i, s in enumerate(workspace.plan)
-        ]
-        pieces = pool.map(reseed_subvolume, floods, progress=progress, show=rate_shown(progress))
+    floods = [
+        Piece(f"{STAGE} {s.name}", (workspace.job, i), workspace.chosen.own_box(s.box).size)
+        for i, s in enumerate(workspace.plan)
+    ]
+    progress.begin(STAGE, units=sum(piece.weight for piece in floods), pieces=len(floods))
+    pieces = pool.map(reseed_subvolume, floods, progress=progress, show=rate_shown(progress))
     for note in filter(None, (piece.note for piece in pieces)):
         tell(note)
-    done, metrics = _finished(workspace, digest, highest, pool)
-    after = write_final(workspace, done, pool)
+    done, metrics = _finished(workspace, digest, highest, pool, progress)
+    after = write_final(workspace, done, pool, progress)
     added = int(np.count_nonzero(after.ids > highest))
     counts = {**counts_of(workspace, pieces), "objects": len(after.ids), "added": added}
     stages.append(StageReport(STAGE, counts, metrics, all(piece.reused for piece in pieces)))
@@ -243,12 +248,12 @@ def _run(
     )
 
 
-def _survey(workspace: Reseeding, pool: Pool) -> tuple[SupervoxelTable, str]:
+def _survey(workspace: Reseeding, pool: Pool, progress: RunProgress) -> tuple[SupervoxelTable, str]:
     """The table of what is there, and a name of it."""
     blocks = workspace.blocks()
-    with progress_of(workspace, workspace.inputs.box.size, "voxel", "before") as progress:
-        pieces = [Piece(f"block {b} before", (workspace.job, b), b.size) for b in blocks]
-        pool.map(survey_block, pieces, progress=progress)
+    pieces = [Piece(f"block {b} before", (workspace.job, b), b.size) for b in blocks]
+    progress.begin(BEFORE, units=workspace.inputs.box.size, pieces=len(pieces))
+    pool.map(survey_block, pieces, progress=progress)
     names = {
         str(block): str(arrays["made_from"])
         for block, arrays in zip(blocks, _surveyed(workspace), strict=True)
@@ -271,16 +276,14 @@ def _described(
 
 
 def _finished(
-    workspace: Reseeding, digest: str, highest: int, pool: Pool
+    workspace: Reseeding, digest: str, highest: int, pool: Pool, progress: RunProgress
 ) -> tuple[Reconciled, dict[str, Any]]:
     """New objects with their IDs, and all finished blocks."""
-    with progress_of(workspace, None, "piece", f"{STAGE}: reconciliation") as progress:
-        done = reconcile_stage(workspace, STAGE, pool, progress, above=highest)
+    done = reconcile_stage(workspace, STAGE, pool, progress, above=highest)
     # The blocks hold what was there, too.
     done = replace(done, digest=f"{done.digest}-{digest}")
     targets = open_targets(workspace, done)
-    with progress_of(workspace, workspace.inputs.box.size, "voxel", f"{STAGE}: supervoxels") as progress:
-        return done, finish_stage(workspace, done, targets, pool, progress)
+    return done, finish_stage(workspace, done, targets, pool, progress)
 
 
 def _coverage(workspace: Reseeding, table: SupervoxelTable, stage: StageReport) -> float:

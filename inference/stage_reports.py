@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from configs import ConfigView
 from inference.flooding import PieceReport
 from inference.workspace import Workspace
 from jobs.pieces import atomic_path
-from jobs.progress import Progress
+from jobs.run_progress import RunProgress, Stage
 
 _COUNTED = ("seeds", "fovs", "seconds")
 
@@ -58,26 +59,38 @@ def counts_of(workspace: Workspace, pieces: Iterable[PieceReport]) -> dict[str, 
     }
 
 
-def progress_of(workspace: Workspace, total: int | None, unit: str, description: str) -> Progress:
-    """The display of a stage, if the config wants one.
+def progress_of(config: ConfigView, stages: Sequence[Stage]) -> RunProgress:
+    """The display of a run, if the config wants one.
 
     Args:
-      workspace: of the project.
-      total: how many units; None if that is not known.
-      unit: what is counted, singular.
-      description: what the stage does.
+      config: of the project.
+      stages: of the run, see `inference.run_plan`.
     """
-    return Progress(
-        total, unit, description=description, enabled=None if workspace.config.run.progress else False
-    )
+    return RunProgress(stages, enabled=None if config.run.progress else False)
 
 
-def rate_shown(progress: Progress) -> Callable[[dict[str, float]], dict[str, str]]:
-    """What the display shows of the fields of view seen since it began."""
+def aside(
+    progress: RunProgress, report: Callable[[StageReport], None], tell: Callable[[str], None]
+) -> tuple[Callable[[StageReport], None], Callable[[str], None]]:
+    """The same two functions, which may print; the display gives way while they do."""
+
+    def report_aside(stage: StageReport) -> None:
+        with progress.aside():
+            report(stage)
+
+    def tell_aside(line: str) -> None:
+        with progress.aside():
+            tell(line)
+
+    return report_aside, tell_aside
+
+
+def rate_shown(progress: RunProgress) -> Callable[[dict[str, float]], dict[str, str]]:
+    """What the display shows of the fields of view seen since the stage began."""
 
     def show(figures: dict[str, float]) -> dict[str, str]:
         fovs = figures.get("fovs", 0)
-        return {"fov_per_s": f"{fovs / max(progress.elapsed_s, 1e-9):.0f}"} if fovs else {}
+        return {"fov_per_s": f"{fovs / max(progress.stage_elapsed_s, 1e-9):.0f}"} if fovs else {}
 
     return show
 

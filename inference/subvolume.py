@@ -106,7 +106,7 @@ def segment_subject(
       subject: the subvolume.
       loaded: what `load_subject` gave for it.
       run: runs the flood.
-      report: called now and then with the voxels filled and the fields of view seen so far.
+      report: called now and then with how far it is, see `inference.checkpoints`.
       checkpoint: file that an unfinished run is kept in and continued from; it stays until the result is
         stored (`save_result` removes the one beside it). None = not.
       checkpoint_seconds: time between two checkpoints; 0 = none.

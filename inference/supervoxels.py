@@ -18,10 +18,12 @@ import numpy as np
 from inference.label_stages import Targets, reconciliation_directory
 from inference.outputs import put_in_place, unfinished
 from inference.reconcile import Reconciled, block_arrays
+from inference.run_plan import SCALES
 from inference.supervoxel_table import SupervoxelTable, merge_tables, save_table, write_table_csv
 from inference.workspace import Workspace
 from jobs.dispatch import Piece
 from jobs.pieces import atomic_path
+from jobs.run_progress import RunProgress
 from jobs.workers import Pool
 from volumes import Box, open_volume
 from volumes.precomputed import DTYPES
@@ -61,19 +63,26 @@ def open_targets(workspace: Workspace, done: Reconciled) -> Targets:
     return Targets(specs.get("supervoxels"), specs.get("image"))
 
 
-def put_supervoxels_in_place(workspace: Workspace, done: Reconciled, pool: Pool) -> None:
+def put_supervoxels_in_place(
+    workspace: Workspace, done: Reconciled, pool: Pool, progress: RunProgress
+) -> None:
     """Fills the coarser scales of what was written; then the folders take their places.
 
     Args:
       workspace: of the project.
       done: what reconciliation found; all its blocks are written.
       pool: where the pieces of coarser scales run.
+      progress: of the run; counts blocks of all scales.
     """
-    for name in workspace.volumes_written:
-        folder = unfinished(workspace.output / name)
-        if (folder / "info").exists():
-            _fill_scales(folder, name, pool)
-            put_in_place(workspace.output / name)
+    places = {name: unfinished(workspace.output / name) for name in workspace.volumes_written}
+    scales = {name: _scale_pieces(place, name) for name, place in places.items() if (place / "info").exists()}
+    if scales:
+        count = sum(len(pieces) for each in scales.values() for pieces in each)
+        progress.begin(SCALES, units=count, pieces=count)
+    for name, each in scales.items():
+        for pieces in each:
+            pool.map(fill_block, pieces, progress=progress)
+        put_in_place(workspace.output / name)
     _write_note(_note(workspace), workspace, done)
     _note(workspace, begun=True).unlink(missing_ok=True)
 
@@ -130,17 +139,20 @@ def _create(workspace: Workspace, name: str, folder: Path, dtype: np.dtype) -> N
         volume.close()
 
 
-def _fill_scales(folder: Path, name: str, pool: Pool) -> None:
+def _scale_pieces(folder: Path, name: str) -> list[list[Piece]]:
+    """What fills the coarser scales of a volume, scale by scale."""
     spec = f"precomputed://file://{folder.resolve()}"
-    scales = len(json.loads((folder / "info").read_text())["scales"])
-    for scale in range(1, scales):
+    found = []
+    for scale in range(1, len(json.loads((folder / "info").read_text())["scales"])):
         with open_volume(f"{spec}#{scale}", mode="r+") as volume:
             blocks = scale_blocks(volume, _CHUNKS)
-        pieces = [
-            Piece(f"{name} scale {scale}, {block}", (spec, scale, block, name == "supervoxels"))
-            for block in blocks
-        ]
-        pool.map(fill_block, pieces)
+        found.append(
+            [
+                Piece(f"{name} scale {scale}, {block}", (spec, scale, block, name == "supervoxels"))
+                for block in blocks
+            ]
+        )
+    return found
 
 
 def _note(workspace: Workspace, *, begun: bool = False) -> Path:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jobs.dispatch import Failure, Piece, PieceFailures, WorkerError
-    from jobs.in_worker import PieceStopped, current_reporter, per_worker, report_progress
+    from jobs.in_worker import PieceStopped, current_reporter, per_worker, report_found, report_progress
     from jobs.pieces import CorruptPieceError, PieceError, atomic_path, load_npz, save_npz
     from jobs.plan import Subvolume, largest_size, neighbours, plan_subvolumes
     from jobs.progress import Progress
+    from jobs.run_progress import RunProgress, Stage, Work
     from jobs.workers import Pool, WorkerSettings, worker_pool
 
 __all__ = [
@@ -22,7 +23,10 @@ __all__ = [
     "PieceStopped",
     "Pool",
     "Progress",
+    "RunProgress",
+    "Stage",
     "Subvolume",
+    "Work",
     "WorkerError",
     "WorkerSettings",
     "atomic_path",
@@ -32,6 +36,7 @@ __all__ = [
     "neighbours",
     "per_worker",
     "plan_subvolumes",
+    "report_found",
     "report_progress",
     "save_npz",
     "worker_pool",
@@ -46,7 +51,10 @@ _HOMES = {
     "PieceStopped": "in_worker",
     "Pool": "workers",
     "Progress": "progress",
+    "RunProgress": "run_progress",
+    "Stage": "run_progress",
     "Subvolume": "plan",
+    "Work": "run_progress",
     "WorkerError": "dispatch",
     "WorkerSettings": "workers",
     "atomic_path": "pieces",
@@ -56,6 +64,7 @@ _HOMES = {
     "neighbours": "plan",
     "per_worker": "in_worker",
     "plan_subvolumes": "plan",
+    "report_found": "in_worker",
     "report_progress": "in_worker",
     "save_npz": "pieces",
     "worker_pool": "workers",

@@ -23,7 +23,7 @@ from distributed import Client, Future, KilledWorker
 from configs.errors import ReconstructionError, WorkError
 from jobs.in_worker import PieceEnd, run_piece
 from jobs.pieces import PieceError
-from jobs.progress import Progress
+from jobs.run_progress import RunProgress
 from volumes.errors import VolumeError
 
 Figures = Mapping[str, float | int | str]
@@ -78,6 +78,7 @@ class _Report(NamedTuple):
 
     place: int
     done: float
+    found: float
     figures: dict[str, float]
 
 
@@ -92,7 +93,10 @@ class Tally:
     """What is done, over finished and running pieces."""
 
     def __init__(
-        self, progress: Progress | None, pieces: Sequence[Piece], show: Callable[[dict[str, float]], Figures]
+        self,
+        progress: RunProgress | None,
+        pieces: Sequence[Piece],
+        show: Callable[[dict[str, float]], Figures],
     ) -> None:
         self._progress, self._pieces, self._show = progress, pieces, show
         self._partial: dict[int, _Report] = {}
@@ -102,23 +106,26 @@ class Tally:
         """A running piece is so far now; None of it is, when it failed."""
         if self._progress is None:
             return
-        before = self._partial.get(report.place, _Report(report.place, 0, {}))
-        done = max(0, min(math.floor(report.done), self._pieces[report.place].weight))
-        self._partial[report.place] = report._replace(done=done)
+        before = self._partial.get(report.place, _Report(report.place, 0, 0, {}))
+        weight = self._pieces[report.place].weight
+        done, found = (max(0, math.floor(min(n, weight))) for n in (report.done, report.found))
+        self._partial[report.place] = report._replace(done=done, found=found)
         for name in {*before.figures, *report.figures}:
             change = report.figures.get(name, 0) - before.figures.get(name, 0)
             self._sums[name] = self._sums.get(name, 0) + change
         self._progress.note(**self._show(dict(self._sums)))
-        self._progress.advance(int(done - before.done))
+        self._progress.advance(int(done - before.done), found=int(found - before.found))
 
-    def finish(self, place: int, figures: dict[str, float]) -> None:
+    def finish(self, place: int, end: PieceEnd) -> None:
         """A piece is done."""
-        self.report(_Report(place, self._pieces[place].weight, figures))
+        self.report(_Report(place, self._pieces[place].weight, end.found, end.figures))
         self._partial.pop(place, None)
+        if self._progress is not None:
+            self._progress.end_piece()
 
     def withdraw(self, place: int) -> None:
         """A piece failed: nothing of it is done."""
-        self.report(_Report(place, 0, {}))
+        self.report(_Report(place, 0, 0, {}))
         self._partial.pop(place, None)
 
     def say(self, line: str) -> None:
@@ -226,7 +233,7 @@ class Run:
             self._running[place] = future
             future.add_done_callback(lambda ended, place=place: self._events.put(_End(place, ended)))
 
-    def _heard(self, event: tuple[float, tuple[int, float, dict[str, float]]]) -> None:
+    def _heard(self, event: tuple[float, tuple[int, float, float, dict[str, float]]]) -> None:
         """Takes a report in the client's own thread."""
         self._events.put(_Report(*event[1]))
 
@@ -256,7 +263,7 @@ class Run:
             return None
         self._results[place] = end.result
         self._failed.pop(place, None)
-        self._tally.finish(place, end.figures)
+        self._tally.finish(place, end)
         return place
 
     def _note_failure(self, place: int, error: Exception) -> None:

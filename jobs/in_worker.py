@@ -6,6 +6,7 @@ an ordinary function, which a test can call.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping
@@ -21,16 +22,17 @@ class PieceStopped(Exception):
 
 
 class PieceEnd(NamedTuple):
-    """What a finished piece sends back: its result, and the figures it reported last."""
+    """What a finished piece sends back: its result, the figures it reported last, and what it had found."""
 
     result: Any
     figures: dict[str, float]
+    found: float = 0.0
 
 
 class Reporter(Protocol):
     """Takes reports of one piece; see `report_progress`."""
 
-    def __call__(self, done: float, /, **figures: float) -> None: ...
+    def __call__(self, done: float, /, *, found: float = 0.0, **figures: float) -> None: ...
 
 
 class _Kept:
@@ -99,20 +101,26 @@ def current_reporter() -> Reporter:
     return reporter
 
 
-def report_progress(done: float, /, **figures: float) -> None:
+def report_progress(done: float, /, *, found: float = 0.0, **figures: float) -> None:
     """Shows how far the piece is that runs in this thread; cheap enough to be called at every step.
 
     Does nothing outside a piece. What work a piece hands to another thread reports through
     `current_reporter`.
 
     Args:
-        done: how much of the piece's weight is done so far, in its unit.
+        done: how much of the piece's weight is done so far, in its unit; more than all of it is all of it.
+        found: how much of that an earlier run had done, which says nothing of how fast this one is.
         figures: counts so far in this piece; the display adds them up over all pieces.
 
     Raises:
         PieceStopped: the run is over, and nobody waits for the piece.
     """
-    current_reporter()(done, **figures)
+    current_reporter()(done, found=found, **figures)
+
+
+def report_found() -> None:
+    """Says that the whole piece was done before, as `report_progress` does."""
+    report_progress(math.inf, found=math.inf)
 
 
 def run_piece(function: Callable[..., Any], arguments: tuple[Any, ...], topic: str, place: int) -> PieceEnd:
@@ -125,12 +133,12 @@ def run_piece(function: Callable[..., Any], arguments: tuple[Any, ...], topic: s
         place: position of the piece in the run; goes into its reports.
 
     Returns:
-        The function's result, with the figures reported last.
+        The function's result, with what was reported last.
     """
     reporter = _WorkerReporter(topic, place)
     _current.reporter = reporter
     try:
-        return PieceEnd(function(*arguments), reporter.figures)
+        return PieceEnd(function(*arguments), reporter.figures, reporter.found)
     finally:
         del _current.reporter
 
@@ -146,15 +154,16 @@ class _WorkerReporter:
         self._topic, self._place = topic, place
         self._next = 0.0
         self.figures: dict[str, float] = {}
+        self.found = 0.0
 
-    def __call__(self, done: float, /, **figures: float) -> None:
-        self.figures = _plain(figures)
+    def __call__(self, done: float, /, *, found: float = 0.0, **figures: float) -> None:
+        self.figures, self.found = _plain(figures), float(found)
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + _REPORT_EVERY_S
         if self._is_stopped():
             raise PieceStopped("the run is over")
-        self._worker.log_event(self._topic, (self._place, float(done), self.figures))
+        self._worker.log_event(self._topic, (self._place, float(done), self.found, self.figures))
 
     def _is_stopped(self) -> bool:
         task = self._worker.state.tasks.get(self._task)
@@ -166,5 +175,5 @@ def _plain(figures: Mapping[str, float]) -> dict[str, float]:
     return {name: int(value) if value == int(value) else float(value) for name, value in figures.items()}
 
 
-def _report_nowhere(_done: float, /, **_figures: float) -> None:
+def _report_nowhere(_done: float, /, *, found: float = 0.0, **_figures: float) -> None:
     """Outside a worker nobody listens."""

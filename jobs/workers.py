@@ -7,7 +7,7 @@ at once; those of files (`VolumeError`, `PieceError`) are tried again like any o
 fails and comes back.
 
     with worker_pool(WorkerSettings(workers=4)) as pool:
-        paths = pool.map(segment, [Piece(s.name, (s.box,), s.box.size) for s in plan], progress=progress)
+        paths = pool.map(segment, [Piece(s.name, (s.box,), s.box.size) for s in plan])
 
 Functions, arguments and results travel pickled between processes, over encrypted connections on this machine
 alone unless a scheduler is named; keep them small, and let results be files. In a script the pool belongs
@@ -32,7 +32,7 @@ from distributed.utils import silence_logging_cmgr
 from configs.errors import ConfigError
 from jobs.dispatch import Figures, Piece, Run, Tally, WorkerError, one_line
 from jobs.in_worker import forget_kept
-from jobs.progress import Progress
+from jobs.run_progress import RunProgress
 
 _CONNECT_S = 10.0
 _GRACE_S = 1.0
@@ -117,7 +117,7 @@ class Pool:
         function: Callable[..., Any],
         pieces: Sequence[Piece],
         *,
-        progress: Progress | None = None,
+        progress: RunProgress | None = None,
         on_result: Callable[[Piece, Any], None] | None = None,
         show: Callable[[dict[str, float]], Figures] = dict,
     ) -> list[Any]:
@@ -126,7 +126,8 @@ class Pool:
         Args:
             function: the work; importable in a worker, that is, defined at the top of a module.
             pieces: its calls; begun in this order.
-            progress: advanced by the weight of each piece, and by what running pieces report.
+            progress: has begun a stage; advanced by the weight of each piece, and by what running pieces
+                report.
             on_result: called with a piece and its result as soon as it is done, in this thread.
             show: makes the figures that are shown from the sums of those that pieces reported.
 

@@ -25,12 +25,14 @@ from jobs import (
     PieceFailures,
     PieceStopped,
     Pool,
-    Progress,
+    RunProgress,
+    Stage,
     WorkerError,
     WorkerSettings,
     current_reporter,
     dispatch,
     per_worker,
+    report_found,
     report_progress,
     worker_pool,
     workers,
@@ -68,14 +70,15 @@ def cluster() -> Iterator[LocalCluster]:
         yield running
 
 
-class Shown(Progress):
+class Shown(RunProgress):
     """A progress display that remembers what it was told."""
 
     def __init__(self, total: int) -> None:
-        super().__init__(total, "voxel", stream=io.StringIO())
+        super().__init__([Stage("work", 1)], stream=io.StringIO())
+        self.begin("work", units=total)
         self.notes: list[dict[str, float | int | str]] = []
         self.lines: list[str] = []
-        self.most = 0
+        self.done = self.found = self.most = self.ended = 0
 
     def note(self, **figures: float | int | str) -> None:
         self.notes.append(figures)
@@ -83,9 +86,15 @@ class Shown(Progress):
     def write(self, line: str) -> None:
         self.lines.append(line)
 
-    def advance(self, units: int = 1) -> None:
-        super().advance(units)
+    def advance(self, units: int = 1, *, found: int = 0) -> None:
+        super().advance(units, found=found)
+        self.done += units
+        self.found += found
         self.most = max(self.most, self.done)
+
+    def end_piece(self) -> None:
+        super().end_piece()
+        self.ended += 1
 
 
 def pieces(count: int, weight: int = 1) -> list[Piece]:
@@ -143,7 +152,7 @@ def test_what_fails_is_tried_again_and_then_listed_when_all_others_are_done(pool
     assert isinstance(caught.value.__cause__, ValueError)
     assert sorted(told) == [0, 2, 3, 5, 6, 7]
     assert [SEEN[n] for n in range(8)] == [1, 3, 1, 2, 3, 3, 1, 1]
-    assert shown.done == 60
+    assert (shown.done, shown.found, shown.ended) == (60, 0, 6)
     assert "note: piece 3: OSError: the disk was away; trying again (1 of 3 failed)" in shown.lines
     assert len(shown.lines) == 2 + 1 + 2 + 2
 
@@ -258,6 +267,19 @@ def test_what_a_failed_piece_had_reported_is_taken_back_and_no_piece_counts_more
     assert (shown.done, shown.most) == (10, 10)
 
 
+def find_or_go_on(number: int) -> None:
+    if number == 0:
+        report_found()
+    if number == 1:
+        report_progress(8, found=6.5)
+
+
+def test_what_was_done_before_is_told_apart(pool: Pool) -> None:
+    shown = Shown(30)
+    pool.map(find_or_go_on, pieces(3, weight=10), progress=shown)
+    assert (shown.done, shown.found, shown.ended) == (30, 10 + 6, 3)
+
+
 def report_from_another_thread(number: int) -> None:
     reporter = current_reporter()
     thread = threading.Thread(target=lambda: reporter(1, objects=number))
@@ -273,6 +295,7 @@ def test_another_thread_can_report_for_the_piece_that_started_it(pool: Pool) -> 
 
 def test_outside_a_piece_reports_go_nowhere() -> None:
     report_progress(3, fov=4)
+    report_found()
     current_reporter()(5)
 
 
