@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from jobs.plan import Cuts
 from volumes import VolumeError
 
 _SLAB_VOXELS = 1 << 20
@@ -53,6 +54,14 @@ def slabs(shape: tuple[int, ...]) -> Iterator[slice]:
     """Slices of the first axis that together cover an array, of about a million voxels each."""
     step = max(1, _SLAB_VOXELS // max(1, math.prod(shape[1:])))
     return (slice(start, min(start + step, shape[0])) for start in range(0, shape[0], step))
+
+
+def layers_at(shape: tuple[int, ...], cuts: Cuts) -> Iterator[tuple[slice, ...]]:
+    """Slices of the outermost layer of an array (z, y, x) at each of its faces that are cuts."""
+    for axis, faces in enumerate(cuts):
+        for is_cut, layer in zip(faces, (slice(0, 1), slice(shape[axis] - 1, shape[axis])), strict=True):
+            if is_cut and shape[axis]:
+                yield (*(slice(None),) * axis, layer)
 
 
 def flat(labels: np.ndarray) -> np.ndarray:

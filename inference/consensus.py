@@ -8,6 +8,9 @@ folded from the left.
 
 The pieces of a pair need not hang together; `split_components` is a step of its own.
 
+Where the voxels are a subvolume, a piece that reaches one of its faces may go on behind it. At faces given as
+`cuts` such pieces are kept whatever their size; who puts the volume together again drops what is small in it.
+
 Inputs and outputs: labels (z, y, x), 0 = no object. Time is linear in the voxels; the pairs are held in
 memory, and neighbouring voxels of one pair cost one look-up.
 
@@ -23,19 +26,21 @@ import numpy as np
 from numba import njit
 
 from evaluation import ContingencyTable, contingency
-from inference._label_slabs import flat, ids_after, require_label_pair, require_labels, slabs
+from inference._label_slabs import flat, ids_after, layers_at, require_label_pair, require_labels, slabs
+from jobs.plan import NO_CUTS, Cuts
 from volumes import VolumeError
 
 _CONNECTIVITY = 26
 
 
-def split_consensus(a: np.ndarray, b: np.ndarray, min_size: int) -> np.ndarray:
+def split_consensus(a: np.ndarray, b: np.ndarray, min_size: int, cuts: Cuts = NO_CUTS) -> np.ndarray:
     """The consensus of two segmentations.
 
     Args:
         a: labels (z, y, x), integers of at least 0; its IDs live on.
         b: labels of the same voxels.
         min_size: pieces of fewer voxels become 0.
+        cuts: faces at which a piece is kept whatever its size.
 
     Returns:
         Labels (z, y, x), uint64.
@@ -45,9 +50,15 @@ def split_consensus(a: np.ndarray, b: np.ndarray, min_size: int) -> np.ndarray:
     """
     require_label_pair(a, b)
     table = contingency(a, b)
-    ids = _piece_ids(table, min_size)
     objects, starts = np.unique(table.segment_ids, return_index=True)
-    starts = np.append(starts, ids.size)
+    starts = np.append(starts, table.counts.size)
+    is_kept = table.counts >= min_size
+    numbers = np.arange(table.counts.size, dtype=np.uint64)
+    for layer in layers_at(a.shape, cuts):
+        found = np.empty(a[layer].size, np.uint64)
+        _write_pieces(flat(a[layer]), flat(b[layer]), objects, starts, table.truth_ids, numbers, found)
+        is_kept[found] = True
+    ids = _piece_ids(table, is_kept)
     out = np.empty(a.shape, np.uint64)
     for part in slabs(a.shape):
         piece = out[part].reshape(-1)
@@ -55,13 +66,14 @@ def split_consensus(a: np.ndarray, b: np.ndarray, min_size: int) -> np.ndarray:
     return out
 
 
-def fold_consensus(segmentations: Sequence[np.ndarray], min_size: int) -> np.ndarray:
+def fold_consensus(segmentations: Sequence[np.ndarray], min_size: int, cuts: Cuts = NO_CUTS) -> np.ndarray:
     """The consensus of several segmentations, folded from the left.
 
     Args:
         segmentations: at least one, labels (z, y, x) of the same voxels. One alone is its own consensus:
             nothing is cut and nothing dropped.
         min_size: pieces of fewer voxels become 0, after every fold.
+        cuts: faces at which a piece is kept whatever its size.
 
     Returns:
         Labels (z, y, x), uint64; IDs of the first live on.
@@ -74,11 +86,11 @@ def fold_consensus(segmentations: Sequence[np.ndarray], min_size: int) -> np.nda
     require_labels("the first segmentation", segmentations[0])
     result = segmentations[0].astype(np.uint64)
     for other in segmentations[1:]:
-        result = split_consensus(result, other, min_size)
+        result = split_consensus(result, other, min_size, cuts)
     return result
 
 
-def split_components(labels: np.ndarray, min_size: int) -> np.ndarray:
+def split_components(labels: np.ndarray, min_size: int, cuts: Cuts = NO_CUTS) -> np.ndarray:
     """Make every connected component (26 neighbours) an object of its own, and drop the small ones.
 
     The largest component of an object keeps its ID (of equals the one whose first voxel comes first in
@@ -87,6 +99,7 @@ def split_components(labels: np.ndarray, min_size: int) -> np.ndarray:
     Args:
         labels: (z, y, x), integers of at least 0.
         min_size: components of fewer voxels become 0.
+        cuts: faces at which a component is kept whatever its size.
 
     Returns:
         Labels (z, y, x), uint64.
@@ -106,35 +119,37 @@ def split_components(labels: np.ndarray, min_size: int) -> np.ndarray:
         members = flat(components[part])
         _measure(members, flat(labels[part]), begin, voxels, first, objects)
         begin += members.size
+    is_kept = voxels >= min_size
+    for layer in layers_at(labels.shape, cuts):
+        is_kept[components[layer]] = True
     # Component 0 is the background, whose object is 0.
     order = np.lexsort((first, -voxels, objects))
-    ids = _renumbered(objects, voxels, order, np.lexsort((first, objects)), min_size)
+    ids = _renumbered(objects, is_kept, order, np.lexsort((first, objects)))
     return ids[components]
 
 
-def _piece_ids(table: ContingencyTable, min_size: int) -> np.ndarray:
+def _piece_ids(table: ContingencyTable, is_kept: np.ndarray) -> np.ndarray:
     """The ID (uint64) of each pair of the table, which is ordered by (a, b)."""
     largest_first = np.lexsort((table.truth_ids, -table.counts, table.segment_ids))
     by_pair = np.arange(table.counts.size)
-    return _renumbered(table.segment_ids, table.counts, largest_first, by_pair, min_size)
+    return _renumbered(table.segment_ids, is_kept, largest_first, by_pair)
 
 
 def _renumbered(
-    objects: np.ndarray, voxels: np.ndarray, heirs_first: np.ndarray, by_number: np.ndarray, min_size: int
+    objects: np.ndarray, is_kept: np.ndarray, heirs_first: np.ndarray, by_number: np.ndarray
 ) -> np.ndarray:
-    """IDs of the pieces of objects: one heir keeps the object's, the others get new ones, small ones 0.
+    """IDs of the pieces of objects: one heir keeps the object's, the others get new ones, dropped ones 0.
 
     Args:
         objects: (n,) uint64, the object each piece is of; 0 stays 0.
-        voxels: (n,) of each piece.
+        is_kept: (n,) bool; the other pieces become 0.
         heirs_first: an order of the pieces by object, in which the heir of each object comes first.
         by_number: the order of the pieces in which new IDs are given out.
-        min_size: pieces of fewer voxels become 0.
     """
     ordered = objects[heirs_first]
     is_heir = np.ones(objects.size, bool)
     is_heir[heirs_first[1:]] = ordered[1:] != ordered[:-1]
-    kept = (objects != 0) & (voxels >= min_size)
+    kept = (objects != 0) & is_kept
     ids = np.where(kept & is_heir, objects, np.uint64(0))
     others = by_number[(kept & ~is_heir)[by_number]]
     ids[others] = ids_after(int(objects.max(initial=0)), others.size)

@@ -29,10 +29,10 @@ from inference.reconciliation import agreeing, object_voxels, overlap_pairs, rel
 from inference.results import SubvolumeResult, save_result, subvolume_path
 from inference.supervoxel_table import block_statistics
 from inference.surroundings import objects_at
-from inference.workspace import Source, Workspace
+from inference.workspace import AT_CUTS, Source, Workspace
 from jobs.in_worker import report_found
 from jobs.pieces import CorruptPieceError, load_npz, save_npz
-from jobs.plan import Subvolume
+from jobs.plan import Subvolume, cut_faces
 from volumes import Box, open_volume
 
 _FINEST = (1, 1, 1)
@@ -67,6 +67,7 @@ def combine_subvolume(config: ConfigView, stage: str, position: int) -> PieceRep
         },
         "consensus_min_size": section.min_size,
         "split_components": section.split_components,
+        **AT_CUTS,
     }
     directory, corner = workspace.stage_directory(stage), subvolume.box.start
     there, note = load_or_note(directory, corner)
@@ -74,9 +75,10 @@ def combine_subvolume(config: ConfigView, stage: str, position: int) -> PieceRep
         require_same_settings(there.settings, made_from, subvolume_path(directory, corner))
         report_found()
     else:
-        labels = fold_consensus([labels for labels, _ in found], section.min_size)
+        cuts = cut_faces(subvolume.box, workspace.inputs.box)
+        labels = fold_consensus([labels for labels, _ in found], section.min_size, cuts)
         if section.split_components:
-            labels = split_components(labels, section.min_size)
+            labels = split_components(labels, section.min_size, cuts)
         save_result(directory, _without_flood(subvolume.box, labels, made_from))
     return PieceReport({}, there is not None, note)
 
@@ -193,10 +195,9 @@ def assemble(workspace: Workspace, stage: str, box: Box, ids_digest: str) -> np.
       PieceError: a subvolume without result, or IDs that are not there yet.
     """
     out = np.zeros(box.shape, np.uint64)
-    for position, subvolume in enumerate(workspace.plan):
+    for position in workspace.touching(box):
+        subvolume = workspace.plan[position]
         part = subvolume.core.intersect(box)
-        if part.is_empty:
-            continue
         labels = _global_labels(workspace.source, stage, position, ids_digest)
         out[part.slices(box.start)] = labels[part.slices(subvolume.core.start)]
     return workspace.completed(out, box)

@@ -67,7 +67,7 @@ def describe_reconciliation(workspace: Workspace, stage: str) -> dict[str, objec
         "stage": settings_digest(workspace.describe_stage(stage)),
         "min_share": section.min_share,
         "min_overlap_voxels": section.min_overlap_voxels,
-        "reconciliation_min_size": section.min_size,
+        "reconciliation_min_size": workspace.smallest_supervoxel(stage),
     }
 
 
@@ -99,7 +99,7 @@ def reconcile_stage(
     edges = ((i, j, load_npz(pairs_path(workspace, stage, i, j))["pairs"]) for i, j in pairs)
     ids = global_ids([each["ids"] for each in measured], edges)
     voxels = np.concatenate([each["core_voxels"] for each in measured])
-    ids = shifted(drop_small(ids, voxels, workspace.config.reconciliation.min_size), above)
+    ids = shifted(drop_small(ids, voxels, workspace.smallest_supervoxel(stage)), above)
     kept = np.unique(ids.global_ids[voxels > 0])
     digest = array_digest(np.stack([ids.local_ids, ids.global_ids]))
     stage_digest = settings_digest({str(i): str(each["made_from"]) for i, each in enumerate(measured)})

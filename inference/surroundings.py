@@ -1,27 +1,31 @@
 """What a pass finds in a subvolume besides the image: masks, and the objects of the pass it fills.
 
 Masks are defined on the raw volume; a coarse pass takes a voxel as kept out when any raw voxel in it is.
-Beyond the volume's end, in a mirrored margin, they are mirrored like the image. Objects to be filled around
-are known in the subvolume itself, not in its margin.
+Objects to be filled around are the large ones, and those that reach a cut, since they may be large behind it.
+In the margin they are those that the subvolumes around found there. Beyond the volume's end, in a mirrored
+margin, masks and objects are mirrored like the image.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from configs import ConfigView
+from inference._label_slabs import layers_at
 from inference.context import face_margins, grown
 from inference.identity import settings_digest
 from inference.masks import box_excluded, build_mask, downsample_mask
 from inference.passes import ResolvedPass
+from inference.reconciliation import object_voxels, relabel
 from inference.results import load_result
 from inference.shift_masks import shift_mask
 from inference.subject import Obstacles, Surroundings
-from inference.workspace import Workspace
+from inference.workspace import AT_CUTS, Workspace
 from jobs.pieces import PieceError
-from jobs.plan import Subvolume
+from jobs.plan import Subvolume, cut_faces
 from volumes import Box, Volume
 from volumes.box import Zyx
 from volumes.derived import to_coarse, upsample_labels
@@ -44,13 +48,13 @@ def surroundings_of(workspace: Workspace, each: ResolvedPass, subvolume: Subvolu
     objects = None
     if each.fill_from is not None:
         objects, source = _objects_to_fill(workspace, each, subvolume)
-        described = {"fill_from": source, "fill_min_size": each.fill_min_size}
+        described = {"fill_from": source, "fill_min_size": each.fill_min_size, **AT_CUTS}
     described["masks"] = masks.to_text()
     inner = each.own_box(subvolume.box)
 
     def obstacles(box: Box) -> Obstacles:
         return Obstacles(
-            None if objects is None else _placed(objects, inner, box),
+            None if objects is None else _with_those_around(workspace, each, subvolume, objects, box),
             _movement_mask(workspace, each, box),
             _mask(masks.seeds, workspace.inputs.image, each, box),
         )
@@ -102,20 +106,39 @@ def _zyx(values: Iterable[int]) -> Zyx:
 def _objects_to_fill(
     workspace: Workspace, each: ResolvedPass, subvolume: Subvolume
 ) -> tuple[np.ndarray, str]:
-    """The large objects of the source pass on this pass's grid, and a name of what made them."""
+    """The objects of the source pass that are filled around, int32 on this pass's grid, and a name of what
+    made them."""
     assert each.fill_from is not None
     labels, settings = objects_at(workspace, each.fill_from, subvolume, each.factors)
-    ids, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    large = counts * np.prod(each.factors) >= each.fill_min_size
-    kept = np.where(large, ids, 0).astype(np.int32)
-    return kept[index].reshape(labels.shape), settings_digest(settings)
+    ids, voxels = object_voxels(labels)
+    is_kept = voxels * math.prod(each.factors) >= each.fill_min_size
+    for layer in layers_at(labels.shape, cut_faces(subvolume.box, workspace.inputs.box)):
+        is_kept |= np.isin(ids, labels[layer])
+    kept = relabel(labels, ids, np.where(is_kept, ids, np.uint64(0)))
+    return kept.astype(np.int32), settings_digest(settings)
 
 
-def _placed(objects: np.ndarray, inner: Box, box: Box) -> np.ndarray:
-    """The objects of a box in one that has a margin around it."""
-    around = np.zeros(box.shape, np.int32)
-    around[inner.slices(box.start)] = objects
-    return around
+def _with_those_around(
+    workspace: Workspace, each: ResolvedPass, subvolume: Subvolume, objects: np.ndarray, box: Box
+) -> np.ndarray:
+    """The objects of a subvolume in a box with a margin, and in this those of the subvolumes around.
+
+    A voxel of the margin has the object of the subvolume in whose core it lies, under an ID of its own.
+    """
+    known = box.intersect(each.image.bounds)
+    found = np.zeros(known.shape, np.int32)
+    highest = int(objects.max(initial=0))
+    for position in workspace.touching(each.raw_box(known)):
+        other = workspace.plan[position]
+        part = each.own_box(other.core).intersect(known)
+        if other == subvolume or part.is_empty:
+            continue
+        theirs, _ = _objects_to_fill(workspace, each, other)
+        cut = theirs[part.slices(each.own_box(other.box).start)]
+        found[part.slices(known.start)] = np.where(cut > 0, cut + highest, 0)
+        highest += int(theirs.max(initial=0))
+    found[each.own_box(subvolume.box).slices(known.start)] = objects
+    return np.pad(found, _missing(known, box), mode="reflect")
 
 
 def _is_shut(workspace: Workspace, each: ResolvedPass, inner: Box) -> bool:
@@ -165,7 +188,10 @@ def mirrored(build: Callable[[Box], np.ndarray], image: Volume, each: ResolvedPa
     """
     wanted = each.raw_box(box)
     there = wanted.intersect(image.bounds)
-    missing = [
-        (t - w, v - s) for w, t, s, v in zip(wanted.start, there.start, there.stop, wanted.stop, strict=True)
-    ]
-    return np.pad(build(there), missing, mode="reflect")
+    return np.pad(build(there), _missing(there, wanted), mode="reflect")
+
+
+def _missing(there: Box, wanted: Box) -> list[tuple[int, int]]:
+    """Voxels of a box that are not in another one inside it, on either side of each axis."""
+    ends = zip(wanted.start, there.start, there.stop, wanted.stop, strict=True)
+    return [(t - w, v - s) for w, t, s, v in ends]

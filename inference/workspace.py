@@ -6,7 +6,9 @@ reseeding job (`inference.reseeding_job`) is a workspace with its own stage, pla
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -17,12 +19,14 @@ from inference.identity import settings_digest
 from inference.inputs import Inputs, blocks_of, open_inputs
 from inference.passes import Fold, ResolvedPass, resolve_folds, resolve_passes
 from inference.subject import describe_pass
-from jobs.plan import Subvolume, largest_size, plan_subvolumes
+from jobs.plan import Subvolume, core_finder, largest_size, plan_subvolumes
 from volumes import Box
 from volumes.box import Zyx
 
 # Image, logits and objects of a canvas, and what finding its seeds takes at its peak.
 BYTES_PER_VOXEL = 48
+# Part of what a result follows from: what reaches a cut counts as large (docs/decisions/0016).
+AT_CUTS = {"small_at_cuts": "kept"}
 _MIN_OVERLAP = 16
 _LARGEST_EDGE = 256
 
@@ -95,7 +99,21 @@ class Workspace:
             "pass_settings": {name: settings_digest(self.describe_stage(name)) for name in fold.passes},
             "consensus_min_size": section.min_size,
             "split_components": section.split_components,
+            **AT_CUTS,
         }
+
+    def smallest_supervoxel(self, stage: str) -> int:
+        """Voxels that an object of a stage has at least in the whole volume; smaller ones are dropped.
+
+        Pieces that reach a cut got here whatever their size.
+        """
+        smallest: int = self.config.reconciliation.min_size
+        return max(smallest, self.config.consensus.min_size) if stage in self.folds else smallest
+
+    @cached_property
+    def touching(self) -> Callable[[Box], list[int]]:
+        """Positions in the plan of the subvolumes whose cores a box (absolute, raw voxels) touches."""
+        return core_finder(self.plan)
 
     def blocks(self) -> list[Box]:
         """The region in blocks of whole chunks, in which finished supervoxels are written."""
@@ -112,7 +130,7 @@ class Workspace:
         filled: dict[str, object] = {}
         if each.fill_from is not None:
             source = settings_digest(self.describe_stage(each.fill_from))
-            filled = {"fill_from": source, "fill_min_size": each.fill_min_size}
+            filled = {"fill_from": source, "fill_min_size": each.fill_min_size, **AT_CUTS}
         return {**description, "masks": masks, "preprocessing": preprocessing, **filled}
 
     def _describe_plan(self) -> dict[str, object]:

@@ -11,7 +11,7 @@ and tile the region; boxes are what is segmented, so that what lies around a cor
                                             [....  core 2 ]
 
 Nothing depends on where the region lies: a region moved by a vector is cut in the same places. Which of the
-subvolumes are worked on at all (bounding boxes, masks) is for the caller to filter.
+subvolumes are worked on at all (several boxes, seeds) is for the caller to filter.
 
 Inputs and outputs: boxes and extents in voxels, zyx.
 """
@@ -20,15 +20,20 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from configs.errors import ConfigError
 from volumes.box import Box, Zyx
 from volumes.errors import VolumeError
 
 _GRAIN = 16
+
+# For each axis (zyx) whether the lower and the upper face of a box are cuts: the region goes on behind them.
+Cuts: TypeAlias = tuple[tuple[bool, bool], tuple[bool, bool], tuple[bool, bool]]
+NO_CUTS: Cuts = ((False, False),) * 3
 
 
 @dataclass(frozen=True)
@@ -77,10 +82,11 @@ def plan_subvolumes(region: Box, size_zyx: Zyx, overlap_zyx: Zyx) -> list[Subvol
 
 
 def neighbours(plan: Sequence[Subvolume]) -> list[tuple[int, int]]:
-    """Pairs of subvolumes that follow each other along one axis and whose boxes overlap.
+    """Pairs of subvolumes whose boxes overlap, without those that the others join.
 
-    Boxes that share voxels only across an edge or a corner of their cores are no pair: what they share lies
-    in the boxes between them, too, unless these were filtered out.
+    Boxes that follow each other along one axis are a pair. What is shared across an edge or a corner of the
+    cores lies in the boxes between them, too, so that such boxes are a pair only where all of these were left
+    out of the plan.
 
     Args:
         plan: subvolumes of one plan, all or some of them, in any order.
@@ -89,13 +95,60 @@ def neighbours(plan: Sequence[Subvolume]) -> list[tuple[int, int]]:
         Positions (i, j) in `plan`, i < j, in ascending order.
     """
     positions = {subvolume.index: position for position, subvolume in enumerate(plan)}
+    # Each direction and its opposite once.
+    steps = [step for step in itertools.product((-1, 0, 1), repeat=3) if step > (0, 0, 0)]
     pairs = []
-    for (z, y, x), here in positions.items():
-        for index in ((z + 1, y, x), (z, y + 1, x), (z, y, x + 1)):
-            there = positions.get(index)
-            if there is not None and not plan[here].box.intersect(plan[there].box).is_empty:
+    for index, here in positions.items():
+        for step in steps:
+            there = positions.get(_moved(index, step))
+            if there is None or plan[here].box.intersect(plan[there].box).is_empty:
+                continue
+            if not any(_moved(index, part) in positions for part in _parts(step)):
                 pairs.append((min(here, there), max(here, there)))
     return sorted(pairs)
+
+
+def cut_faces(box: Box, region: Box) -> Cuts:
+    """Which faces of a box that lies in a region are cuts, and not faces of the region.
+
+    Args:
+        box: of a subvolume, absolute.
+        region: what it was cut from, absolute.
+    """
+    z, y, x = (
+        (low > first, high < last)
+        for low, high, first, last in zip(box.start, box.stop, region.start, region.stop, strict=True)
+    )
+    return z, y, x
+
+
+def core_finder(plan: Sequence[Subvolume]) -> Callable[[Box], list[int]]:
+    """Look-up of the subvolumes whose cores a box touches, by the cuts along each axis.
+
+    Args:
+        plan: subvolumes of one plan, all or some of them, in any order.
+
+    Returns:
+        A function that gives for a box (absolute) their positions in `plan`, ascending, in time that grows
+        with their number alone, apart from three binary searches.
+    """
+    positions = {subvolume.index: position for position, subvolume in enumerate(plan)}
+    spans = [
+        sorted({(s.index[axis], s.core.start[axis], s.core.stop[axis]) for s in plan}) for axis in range(3)
+    ]
+    axes = [tuple(zip(*along, strict=True)) or ((), (), ()) for along in spans]
+
+    def touched(box: Box) -> list[int]:
+        if box.is_empty:
+            return []
+        along = [
+            indices[bisect_right(stops, low) : bisect_left(starts, high)]
+            for (indices, starts, stops), low, high in zip(axes, box.start, box.stop, strict=True)
+        ]
+        found = (positions.get(_zyx(index)) for index in itertools.product(*along))
+        return sorted(position for position in found if position is not None)
+
+    return touched
 
 
 def largest_size(
@@ -191,6 +244,16 @@ def _subvolume(index: tuple[int, ...], spans: tuple[_Span, ...]) -> Subvolume:
     core = Box(_zyx(span.core[0] for span in spans), _zyx(span.core[1] for span in spans))
     z, y, x = box.start
     return Subvolume(_zyx(index), f"{x}_{y}_{z}", box, core)
+
+
+def _moved(index: Zyx, step: tuple[int, ...]) -> Zyx:
+    return _zyx(n + by for n, by in zip(index, step, strict=True))
+
+
+def _parts(step: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The steps along some of the axes of a step, but not along all or none."""
+    choices = itertools.product(*((0, n) if n else (0,) for n in step))
+    return [part for part in choices if any(part) and part != step]
 
 
 def _round_up(extent: int) -> int:

@@ -96,6 +96,45 @@ def test_a_case_by_hand():
     assert split_consensus(a, b, 1).tolist() == [[[1, 1, 4, 4, 2, 2, 2, 5, 0, 0, 3, 3, 6]]]
 
 
+def test_small_pieces_stay_at_the_faces_that_are_cuts():
+    """Of the small pieces (2, 5) and (3, 8) the latter reaches the end of x."""
+    a = np.array([[[1, 1, 1, 1, 2, 2, 2, 2, 0, 0, 3, 3, 3]]])
+    b = np.array([[[0, 0, 7, 7, 4, 4, 4, 5, 5, 5, 6, 6, 8]]])
+    at_the_end = ((False, False), (False, False), (False, True))
+    assert split_consensus(a, b, 2, at_the_end).tolist() == [[[1, 1, 4, 4, 2, 2, 2, 0, 0, 0, 3, 3, 5]]]
+    at_the_start = ((False, False), (False, False), (True, False))
+    assert split_consensus(a, b, 3, at_the_start).tolist() == [[[1, 1, 0, 0, 2, 2, 2, 0, 0, 0, 0, 0, 0]]]
+    assert (
+        fold_consensus([a, b, b], 3, at_the_start).tolist() == split_consensus(a, b, 3, at_the_start).tolist()
+    )
+    along_y = ((False, False), (False, True), (False, False))
+    assert split_consensus(a, b, 9, along_y).tolist() == split_consensus(a, b, 1).tolist()
+
+
+@given(label_pairs(), st.integers(1, 6), st.tuples(*[st.tuples(st.booleans(), st.booleans())] * 3))
+def test_what_is_dropped_is_small_and_reaches_no_cut(pair, min_size: int, cuts):
+    everything, found = split_consensus(*pair, 1), split_consensus(*pair, min_size, cuts)
+    for piece in np.unique(everything[everything > 0]):
+        voxels = np.argwhere(everything == piece)
+        reaches = any(
+            (before and (voxels[:, axis] == 0).any())
+            or (after and (voxels[:, axis] == everything.shape[axis] - 1).any())
+            for axis, (before, after) in enumerate(cuts)
+        )
+        kept = np.unique(found[everything == piece])
+        assert kept.size == 1
+        assert (kept[0] > 0) == (len(voxels) >= min_size or reaches)
+
+
+def test_small_components_stay_at_the_faces_that_are_cuts():
+    labels = np.array([[[5, 0, 0, 5], [0, 5, 0, 5], [0, 0, 0, 0], [7, 0, 0, 5]]], np.uint16)
+    below = ((False, False), (False, True), (False, False))
+    assert split_components(labels, 2, below).tolist() == split_components(labels, 1).tolist()
+    beside = ((False, False), (False, False), (False, True))
+    expected = [[[5, 0, 0, 8], [0, 5, 0, 8], [0, 0, 0, 0], [0, 0, 0, 9]]]
+    assert split_components(labels, 2, beside).tolist() == expected
+
+
 def test_an_object_whose_pieces_are_all_small_is_gone():
     assert not split_consensus(np.ones((1, 1, 4), int), np.arange(4).reshape(1, 1, 4), 2).any()
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from configs.errors import ConfigError
 from jobs import Subvolume, largest_size, neighbours, plan_subvolumes
+from jobs.plan import NO_CUTS, core_finder, cut_faces
 from volumes import Box, VolumeError
 
 AXES = range(3)
@@ -91,17 +92,52 @@ def test_a_region_moved_is_cut_in_the_same_places(drawn, offset):
 
 
 @given(settings(), st.data())
-def test_neighbours_are_the_pairs_that_overlap_across_a_face(drawn, data):
+def test_neighbours_are_the_pairs_whose_overlap_lies_in_no_other_box(drawn, data):
     region, size, overlap = drawn
     plan = plan_subvolumes(region, size, overlap)
-    kept = [s for s in plan if data.draw(st.booleans())] if len(plan) < 30 else plan
-    expected = [
-        (i, j)
-        for (i, first), (j, second) in combinations(enumerate(kept), 2)
-        if sum(abs(a - b) for a, b in zip(first.index, second.index, strict=True)) == 1
-        and not first.box.intersect(second.box).is_empty
-    ]
+    kept = [s for s in plan if data.draw(st.booleans())] if len(plan) < 30 else plan[:60]
+    expected = []
+    for (i, first), (j, second) in combinations(enumerate(kept), 2):
+        shared = first.box.intersect(second.box)
+        others = [s.box for s in kept if s not in (first, second)]
+        if not shared.is_empty and not any(box.contains_box(shared) for box in others):
+            expected.append((i, j))
     assert neighbours(kept) == expected
+
+
+@given(settings())
+def test_in_a_whole_plan_neighbours_follow_each_other_along_one_axis(drawn):
+    plan = plan_subvolumes(*drawn)
+    for i, j in neighbours(plan):
+        assert sum(abs(a - b) for a, b in zip(plan[i].index, plan[j].index, strict=True)) == 1
+
+
+def test_two_boxes_that_meet_at_an_edge_are_neighbours_once_those_between_are_left_out():
+    plan = plan_subvolumes(Box.from_shape((8, 14, 14)), (8, 8, 8), (2, 2, 2))
+    assert neighbours(plan) == [(0, 1), (0, 2), (1, 3), (2, 3)]
+    assert neighbours([plan[0], plan[3]]) == neighbours([plan[1], plan[2]]) == [(0, 1)]
+    assert neighbours([plan[0], plan[2], plan[3]]) == [(0, 1), (1, 2)]
+
+
+@given(settings(), st.data())
+def test_cores_are_found_by_the_cuts(drawn, data):
+    region, size, overlap = drawn
+    plan = plan_subvolumes(region, size, overlap)
+    kept = [s for s in plan if data.draw(st.booleans())] if len(plan) < 30 else plan[::2]
+    touched = core_finder(kept)
+    around = region.grow(3)
+    corners = [
+        sorted(data.draw(st.tuples(st.integers(low, high), st.integers(low, high))))
+        for low, high in zip(around.start, around.stop, strict=True)
+    ]
+    box = Box(*(tuple(ends) for ends in zip(*corners, strict=True)))
+    assert touched(box) == [i for i, s in enumerate(kept) if not s.core.intersect(box).is_empty]
+
+
+def test_a_face_inside_the_region_is_a_cut():
+    region = Box((1, 2, 3), (11, 12, 13))
+    assert cut_faces(Box((1, 4, 3), (9, 12, 13)), region) == ((False, True), (True, False), (False, False))
+    assert cut_faces(region, region) == NO_CUTS
 
 
 @given(settings())
