@@ -86,7 +86,15 @@ class Stretches:
         Returns:
             (k,) bool, stretches of segments with two or more stretches that count, and (k,) bool, those among
             them that count themselves.
+
+        Raises:
+            EvaluationError: a tolerance below 0.
         """
+        if not (tolerance_nodes >= 0 and tolerance_nm >= 0):
+            raise EvaluationError(
+                f"mergers of {tolerance_nodes} nodes and {tolerance_nm} nm cannot be forgiven; give "
+                "tolerances of at least 0"
+            )
         counts = (self.nodes > tolerance_nodes) & (self.path_nm >= tolerance_nm * (1 - _ROUNDING))
         segments, index = np.unique(self.segment, return_inverse=True)
         merging = (np.bincount(index[counts], minlength=segments.size) >= 2)[index]

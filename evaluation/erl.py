@@ -185,10 +185,6 @@ def _measurable(skeletons: Mapping[int, Skeleton], node_labels: NodeLabels) -> S
 
 
 def _run_lengths(stretches: Stretches, tolerance_nodes: int = 0, tolerance_nm: float = 0.0) -> RunLengths:
-    if not (tolerance_nodes >= 0 and tolerance_nm >= 0):
-        raise EvaluationError(
-            f"tolerances of {tolerance_nodes} nodes and {tolerance_nm} nm; give numbers of at least 0"
-        )
     merging, counting = stretches.merging(tolerance_nodes, tolerance_nm)
     lengths_nm = stretches.skeleton_nm
     squares = _squares(stretches, merging)
