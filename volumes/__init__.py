@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from volumes.errors import VolumeError
     from volumes.opening import create_volume, open_volume
     from volumes.resample import downsample_image, downsample_labels, whole_factors
-    from volumes.skeletons import Skeleton, read_swc, write_swc
+    from volumes.skeleton_sets import read_skeletons, write_skeletons
+    from volumes.skeletons import Skeleton, resample_skeleton
+    from volumes.swc import read_swc, write_swc
 
 __all__ = [
     "Box",
@@ -25,11 +27,14 @@ __all__ = [
     "open_volume",
     "preprocess_array",
     "preprocessed",
+    "read_skeletons",
     "read_swc",
+    "resample_skeleton",
     "resampled",
     "to_coarse",
     "upsample_labels",
     "whole_factors",
+    "write_skeletons",
     "write_swc",
 ]
 
@@ -45,12 +50,15 @@ _HOMES = {
     "open_volume": "opening",
     "preprocess_array": "derived",
     "preprocessed": "derived",
-    "read_swc": "skeletons",
+    "read_skeletons": "skeleton_sets",
+    "read_swc": "swc",
+    "resample_skeleton": "skeletons",
     "resampled": "derived",
     "to_coarse": "derived",
     "upsample_labels": "derived",
     "whole_factors": "resample",
-    "write_swc": "skeletons",
+    "write_skeletons": "skeleton_sets",
+    "write_swc": "swc",
 }
 
 

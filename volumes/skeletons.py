@@ -1,28 +1,17 @@
-"""`Skeleton`: the centre line of one neuron as a forest of nodes, and its SWC files.
+"""`Skeleton`: the centre line of one neuron as a forest of nodes, and the same with shorter edges.
 
-Nodes are in nanometres, zyx, like everything in this repository. SWC speaks x, y, z: it is turned
-here, in `read_swc` and `write_swc`, and nowhere else. SWC names no unit; we write nanometres and say
-so in the header (`# unit: nm`), and read files without such a line as nanometres unless told otherwise
-(the format's authors used micrometres, connectomics tools use nanometres).
-
-Source of the format: R. C. Cannon et al. 1998, "An on-line archive of reconstructed hippocampal neurons".
+Nodes are in nanometres, zyx, like everything in this repository; a node at p lies in the voxel
+floor(p / voxel size). Files: `swc` for one skeleton, `skeleton_sets` for many.
 """
 
 from __future__ import annotations
 
 import math
-import os
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from volumes.errors import VolumeError, mended
-
-_UNITS_NM = {"nm": 1.0, "um": 1000.0, "µm": 1000.0, "micrometer": 1000.0, "nanometer": 1.0}
-_UNIT_LINE = re.compile(r"#\s*units?\s*[:=]\s*(\S+)", re.IGNORECASE)
+from volumes.errors import VolumeError
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,62 +52,55 @@ class Skeleton:
         return float(self.edge_lengths_nm.sum())
 
 
-def read_swc(path: str | os.PathLike[str], *, unit_nm: float | None = None) -> Skeleton:
-    """Read an SWC file (columns: id, type, x, y, z, radius, parent id; -1 for a root).
-
-    Node order is the order of the lines; the types are dropped. A file without any positive radius
-    gives `radii_nm` None.
+def resample_skeleton(skeleton: Skeleton, edge_nm: float) -> Skeleton:
+    """Cut every edge into equal pieces no longer than `edge_nm`.
 
     Args:
-        path: the file.
-        unit_nm: nanometres per unit of the file; by default what a `# unit: nm` or `# unit: um` line
-            says, nanometres without one.
+        skeleton: any; edges that are short enough stay as they are.
+        edge_nm: the longest edge wanted, in nm, above 0.
 
     Returns:
-        The skeleton, zyx nanometres.
+        A skeleton of the same length whose first nodes are the old ones under their old numbers, and whose
+        further nodes lie on the old edges, in the order of those; radii change linearly along an edge.
 
     Raises:
-        VolumeError: missing file, no nodes, a malformed line, an unknown parent, NaN or a cycle; names
-            the file and the line.
+        VolumeError: `edge_nm` is no number above 0.
     """
-    with mended(f"cannot read skeleton '{path}'", "give an SWC text file", OSError, ValueError):
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    scale = _unit_of(lines, path) if unit_nm is None else float(unit_nm)
-    rows = [_parse_row(line, f"{path}:{i}") for i, line in enumerate(lines, 1) if line.split("#")[0].strip()]
-    if not rows:
-        raise VolumeError(f"skeleton '{path}' holds no nodes; leave it out or write it again")
-    values = np.array([row[1] for row in rows]) * scale
-    edges = _edges_of_parents([row[0] for row in rows], [row[2] for row in rows], path)
-    radii = values[:, 3]
-    try:
-        return Skeleton(values[:, 2::-1], edges, radii.clip(0) if (radii > 0).any() else None)
-    except VolumeError as error:
-        raise VolumeError(f"skeleton '{path}': {error}") from error
+    if not (math.isfinite(edge_nm) and edge_nm > 0):
+        raise VolumeError(f"skeletons cannot have edges of {edge_nm} nm; give a length above 0")
+    # A length that is a whole multiple but for rounding gets no piece more.
+    pieces = np.maximum(np.ceil(skeleton.edge_lengths_nm / edge_nm - 1e-9), 1).astype(np.int64)
+    nodes, radii = skeleton.nodes_nm, skeleton.radii_nm
+    edge, along = _cuts(pieces)
+    new_nodes = _between(nodes[skeleton.edges], edge, along[:, None])
+    new_radii = None if radii is None else np.append(radii, _between(radii[skeleton.edges], edge, along))
+    return Skeleton(
+        np.concatenate([nodes, new_nodes]), _chained(skeleton.edges, pieces, len(nodes)), new_radii
+    )
 
 
-def write_swc(path: str | os.PathLike[str], skeleton: Skeleton) -> None:
-    """Write a skeleton as SWC in nanometres; the file appears whole or not at all.
+def _cuts(pieces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The edge that each new node lies on, and how far along it (0 to 1), both in the order of the edges."""
+    edge = np.repeat(np.arange(len(pieces)), pieces - 1)
+    first = np.cumsum(pieces - 1) - (pieces - 1)
+    return edge, (np.arange(len(edge)) - first[edge] + 1) / pieces[edge]
 
-    Lines are renumbered so that a parent comes before its children, as strict readers want: the graph
-    is kept, the order of nodes need not be. Unknown radii are written as 0.
 
-    Args:
-        path: the file to make or replace.
-        skeleton: what to write; its values survive a round trip exactly (radii as float32).
+def _between(ends: np.ndarray, edge: np.ndarray, along: np.ndarray) -> np.ndarray:
+    return ends[edge, 0] * (1 - along) + ends[edge, 1] * along
 
-    Raises:
-        VolumeError: the file cannot be written.
-    """
-    order, parents = _rooted(skeleton)
-    line_of = np.empty(len(order), np.int64)
-    line_of[order] = np.arange(1, len(order) + 1)
-    radii = np.zeros(len(order)) if skeleton.radii_nm is None else skeleton.radii_nm
-    rows = ["# unit: nm", "# id type x y z radius parent"]
-    for node in order:
-        z, y, x = (repr(float(value)) for value in skeleton.nodes_nm[node])
-        parent = -1 if parents[node] < 0 else line_of[parents[node]]
-        rows.append(f"{line_of[node]} 0 {x} {y} {z} {float(radii[node])!r} {parent}")
-    _write_text(path, "\n".join(rows) + "\n")
+
+def _chained(edges: np.ndarray, pieces: np.ndarray, count: int) -> np.ndarray:
+    """(m, 2) edges where each old one leads through its own new nodes, which are numbered from `count` on."""
+    total, last = int(pieces.sum()), np.cumsum(pieces) - 1
+    inner = np.ones(total, bool)
+    inner[last] = False
+    chained = np.empty((total, 2), np.int64)
+    chained[inner, 1] = np.arange(count, count + inner.sum())
+    chained[last, 1] = edges[:, 1]
+    chained[1:, 0] = chained[:-1, 1]
+    chained[last - pieces + 1, 0] = edges[:, 0]
+    return chained
 
 
 def _checked_nodes(nodes_nm: np.ndarray) -> np.ndarray:
@@ -182,70 +164,3 @@ def _closing_edge(edges: np.ndarray, count: int) -> tuple[int, int]:
             return first, second
         parent[root(first)] = root(second)
     raise AssertionError("called on a forest")
-
-
-def _rooted(skeleton: Skeleton) -> tuple[list[int], list[int]]:
-    """The nodes in an order with parents first, and the parent of each node (-1 for a root)."""
-    neighbours: list[list[int]] = [[] for _ in skeleton.nodes_nm]
-    for first, second in skeleton.edges.tolist():
-        neighbours[first].append(second)
-        neighbours[second].append(first)
-    parents = [-2] * len(neighbours)
-    order: list[int] = []
-    for start in range(len(neighbours)):
-        stack = [(start, -1)] if parents[start] == -2 else []
-        while stack:
-            node, parents_node = stack.pop()
-            parents[node] = parents_node
-            order.append(node)
-            stack += [(other, node) for other in reversed(neighbours[node]) if other != parents_node]
-    return order, parents
-
-
-def _unit_of(lines: Iterable[str], path: object) -> float:
-    for line in lines:
-        match = _UNIT_LINE.match(line.strip())
-        if match and match[1].lower().rstrip("s.,;") in _UNITS_NM:
-            return _UNITS_NM[match[1].lower().rstrip("s.,;")]
-        if match:
-            raise VolumeError(
-                f"skeleton '{path}' is in unknown unit '{match[1]}'; use nm or um, or give unit_nm"
-            )
-    return 1.0
-
-
-def _parse_row(line: str, where: str) -> tuple[int, tuple[float, ...], int]:
-    """One line as (id, (x, y, z, radius), parent)."""
-    columns = line.split("#")[0].split()
-    try:
-        number, _, *values, parent = columns
-        row = int(number), tuple(map(float, values)), int(parent)
-        if len(values) != 4:
-            raise ValueError("wrong number of columns")
-    except ValueError as error:
-        raise VolumeError(
-            f"{where}: '{line.strip()}' is not 'id type x y z radius parent'; repair the line"
-        ) from error
-    if not all(map(math.isfinite, row[1])):
-        raise VolumeError(f"{where}: node {row[0]} has a NaN or infinite coordinate; remove or repair it")
-    return row
-
-
-def _edges_of_parents(ids: list[int], parents: list[int], path: object) -> np.ndarray:
-    index = {number: i for i, number in enumerate(ids)}
-    if len(index) != len(ids):
-        twice = next(number for i, number in enumerate(ids) if index[number] != i)
-        raise VolumeError(f"skeleton '{path}' uses node id {twice} twice; renumber its nodes")
-    lost = [parent for parent in parents if parent >= 0 and parent not in index]
-    if lost:
-        raise VolumeError(f"skeleton '{path}' names parent {lost[0]}, which is no node; use -1 for a root")
-    pairs = [(i, index[parent]) for i, parent in enumerate(parents) if parent >= 0]
-    return np.array(pairs, np.int64).reshape(-1, 2)
-
-
-def _write_text(path: str | os.PathLike[str], text: str) -> None:
-    from jobs.pieces import atomic_path
-
-    problem = f"cannot write '{path}'"
-    with mended(problem, "choose another place", OSError), atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
