@@ -1,4 +1,4 @@
-"""Skeletons: what is one, and SWC files."""
+"""Skeletons: what is one, SWC files, and shorter edges."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volumes import Skeleton, VolumeError, read_swc, write_swc
+from volumes import Skeleton, VolumeError, read_swc, resample_skeleton, write_swc
 
 
 @st.composite
@@ -59,7 +59,19 @@ def test_swc_columns_are_x_y_z(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("header", "unit_nm", "length"), [("", None, 2), ("# unit: um\n", None, 2000), ("", 8, 16)]
+    ("header", "unit_nm", "length"),
+    [
+        ("", None, 2),
+        ("# unit: um\n", None, 2000),
+        ("# SWC made by hand\n#Units = Microns;\n", None, 2000),
+        ("# unit: \u00b5m\n", None, 2000),
+        ("# unit: \u03bcm\n", None, 2000),
+        ('# Meta: {"id": "5", "name": "x, y", "units": "8 nanometer"}\n', None, 16),
+        ('# Meta: {"units": "1 dimensionless"}\n', None, 2),
+        ("# two units of length\n", None, 2),
+        ("", 8, 16),
+        ("# unit: parsec\n", 8, 16),
+    ],
 )
 def test_swc_unit_is_the_given_one_or_the_headers_or_nm(
     tmp_path: Path, header: str, unit_nm: float, length: float
@@ -79,6 +91,14 @@ def test_swc_unit_is_the_given_one_or_the_headers_or_nm(
         ("1 0 0 0 0 1 5\n", "names parent 5"),
         ("1 0 0 0 0 -1\n", "a.swc:1: .* is not 'id type x y z radius parent'"),
         ("# unit: parsec\n1 0 0 0 0 1 -1\n", "unknown unit 'parsec'"),
+        ("# unit: 0 nm\n1 0 0 0 0 1 -1\n", "a.swc.*a unit of 0.0 nm is none"),
+        ("1 0 0 0 0 1 -1\n2 0 1 1 1 1 3\n3 0 1 1 1 1 2\n", r"edge \(2, 1\) closes a cycle"),
+        ("1 0 0 0 inf 1 -1\n", "a.swc:1: node 1 has a NaN or infinite"),
+        ("1 0 0 0 0 inf -1\n", "a.swc:1: node 1 has a NaN or infinite"),
+        ("1.5 0 0 0 0 1 -1\n", "a.swc:1: '1.5 0 .* is not 'id type"),
+        ("1 0 0 0 0 1 nan\n", "a.swc:1: .* is not 'id type"),
+        ("id type x y z radius parent\n", "a.swc:1: 'id type .* is not 'id type"),
+        ("\x00\x01\x02\n", "a.swc:1: .* is not 'id type"),
     ],
 )
 def test_malformed_swc_names_file_and_fault(tmp_path: Path, text: str, message: str):
@@ -129,3 +149,104 @@ def test_skeleton_copies_its_arrays_and_cannot_be_changed():
 
 def test_isolated_nodes_have_no_length():
     assert Skeleton(np.random.default_rng(0).normal(size=(4, 3)), []).length_nm == 0
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"1 1 0 0 0 2 -1\n2 3 0 0 5 1 1\n",
+        b"\xef\xbb\xbf1\t1\t0\t0\t0\t2\t-1\r\n\r\n2\t3\t0\t0\t5\t1\t1\r\n",
+        b"1.000000 1.000000 0.000000 0.0 -0. 2.0 -1.000000\n2.0 3.0 0. 0. 5. 1. 1.0\n",
+        b"1, 1, 0, 0, 0, 2, -1\n2, 3, 0, 0, 5, 1, 1",
+        b"# made by \xb5Tool\n1 1 0 0 0 2 -1 # soma\n  # between\n 2 3 0 0 5 1 1 8 9 10\n",
+        b"1 soma 0 0 0 2 -2\n2 ? 0 0 5e0 1 1\n",
+    ],
+    ids=["plain", "Windows", "floats", "commas", "comments and columns", "names of types"],
+)
+def test_swc_of_many_writers_is_read_alike(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "a.swc"
+    path.write_bytes(data)
+    skeleton = read_swc(path)
+    assert skeleton.nodes_nm.tolist() == [[0, 0, 0], [5, 0, 0]]
+    assert (skeleton.edges.tolist(), skeleton.radii_nm.tolist()) == ([[1, 0]], [2, 1])
+
+
+def test_swc_may_have_several_roots_and_parents_after_their_children(tmp_path: Path) -> None:
+    path = tmp_path / "a.swc"
+    path.write_text("30 0 3 0 0 1 20\n20 0 2 0 0 1 10\n10 0 1 0 0 1 -1\n5 0 9 9 9 1 -1\n")
+    skeleton = read_swc(path)
+    assert skeleton.nodes_nm[:, 2].tolist() == [3, 2, 1, 9]
+    assert skeleton.edges.tolist() == [[0, 1], [1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("text", "told", "edges", "radii"),
+    [
+        ("1 1 0 0 0 3 1\n2 0 0 0 1 1 1\n", "1 nodes that are their own parent, taken for roots", 1, [3, 1]),
+        ("1 1 0 0 0 3 0\n2 0 0 0 1 1 0\n", "2 nodes with the parent 0, which is no node", 0, [3, 1]),
+        ("1 1 0 0 0 3 -1\n2 0 0 0 1 NaN 1\n", "1 nodes with a radius of NaN", 1, [3, 0]),
+        ("0 1 0 0 0 3 -1\n2 0 0 0 1 1 0\n", None, 1, [3, 1]),
+        ("1 1 0 0 0 -1 -1\n2 0 0 0 1 2 1\n", None, 1, [0, 2]),
+        ("1 1 0 0 0 -1 -1\n2 0 0 0 1 0 1\n", None, 1, None),
+    ],
+    ids=["own parent", "parent 0", "no radius", "node 0", "radius -1", "no radii at all"],
+)
+def test_oddities_of_real_swc_are_read_and_counted(
+    tmp_path: Path, text: str, told: str | None, edges: int, radii: list[float] | None
+) -> None:
+    path = tmp_path / "a.swc"
+    path.write_text(text)
+    lines: list[str] = []
+    skeleton = read_swc(path, on_warning=lines.append)
+    assert len(skeleton.edges) == edges
+    assert (skeleton.radii_nm is None) if radii is None else (skeleton.radii_nm.tolist() == radii)
+    assert len(lines) == (told is not None)
+    assert told is None or (told in lines[0] and "a.swc" in lines[0])
+
+
+def test_a_given_unit_is_a_length(tmp_path: Path) -> None:
+    path = tmp_path / "a.swc"
+    path.write_text("1 0 0 0 0 1 -1\n")
+    with pytest.raises(VolumeError, match="a unit of -8 nm is none; give nanometres per unit"):
+        read_swc(path, unit_nm=-8)
+
+
+def test_resampling_cuts_each_edge_into_equal_pieces() -> None:
+    nodes = [[0, 0, 0], [0, 0, 100], [0, 25, 100], [7, 7, 7]]
+    skeleton = resample_skeleton(Skeleton(np.array(nodes), [(1, 0), (1, 2)], [10, 4, 4, 1]), 40)
+    assert skeleton.nodes_nm[:4].tolist() == nodes
+    assert skeleton.nodes_nm[4:].tolist() == pytest.approx(np.array([[0, 0, 200 / 3], [0, 0, 100 / 3]]))
+    assert skeleton.edges.tolist() == [[1, 4], [4, 5], [5, 0], [1, 2]]
+    assert skeleton.radii_nm.tolist() == pytest.approx([10, 4, 4, 1, 6, 8])
+
+
+def test_an_edge_of_a_whole_number_of_pieces_gets_no_more() -> None:
+    skeleton = resample_skeleton(Skeleton(np.array([[0, 0, 0], [0, 0, 0.3]]), [(0, 1)]), 0.1)
+    assert len(skeleton.edges) == 3
+
+
+@given(forests(), st.floats(5e3, 1e6))
+def test_resampling_keeps_nodes_length_ends_and_forks(skeleton: Skeleton, edge_nm: float) -> None:
+    finer = resample_skeleton(skeleton, edge_nm)
+    count, more = len(skeleton.nodes_nm), len(finer.nodes_nm) - len(skeleton.nodes_nm)
+    assert finer.nodes_nm[:count].tolist() == skeleton.nodes_nm.tolist()
+    assert finer.length_nm == pytest.approx(skeleton.length_nm)
+    assert finer.edge_lengths_nm.max(initial=0) <= edge_nm * (1 + 1e-6)
+    degrees = np.bincount(finer.edges.ravel(), minlength=count + more)
+    assert degrees[:count].tolist() == np.bincount(skeleton.edges.ravel(), minlength=count).tolist()
+    assert (degrees[count:] == 2).all()
+    assert more == len(finer.edges) - len(skeleton.edges)
+    assert more <= skeleton.length_nm / edge_nm
+    assert (finer.radii_nm is None) == (skeleton.radii_nm is None)
+
+
+def test_resampling_leaves_edges_of_no_length_and_lone_nodes() -> None:
+    skeleton = Skeleton(np.zeros((3, 3)), [(0, 1)])
+    assert resample_skeleton(skeleton, 1).edges.tolist() == [[0, 1]]
+    assert resample_skeleton(Skeleton(np.zeros((2, 3)), []), 1).edges.shape == (0, 2)
+
+
+@pytest.mark.parametrize("edge_nm", [0, -1, np.nan, np.inf])
+def test_an_edge_length_is_above_0(edge_nm: float) -> None:
+    with pytest.raises(VolumeError, match="give a length above 0"):
+        resample_skeleton(Skeleton(np.zeros((1, 3)), []), edge_nm)

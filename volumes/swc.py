@@ -31,7 +31,7 @@ from volumes.skeletons import Skeleton
 OnWarning = Callable[[str], None]
 # The second µ is the Greek letter, the third one a byte of Latin-1 that is no UTF-8.
 _UNITS_NM = {
-    **dict.fromkeys(("nm", "nanometer", "nanometre", "dimensionless"), 1.0),
+    **dict.fromkeys(("nm", "nanometer", "nanometre"), 1.0),
     **dict.fromkeys(("um", "µm", "μm", "\ufffdm", "micron", "micrometer", "micrometre"), 1000.0),
 }
 # `# unit: nm`, and what navis writes: `# Meta: {…, "units": "8 nanometer"}`.
@@ -161,20 +161,23 @@ def _skeleton(values: np.ndarray, edges: np.ndarray, path: object) -> Skeleton:
         raise VolumeError(f"skeleton '{path}': {error}") from error
 
 
-def _checked_unit(unit_nm: float) -> float:
+def _checked_unit(unit_nm: float, where: str = "") -> float:
     if not (math.isfinite(unit_nm) and unit_nm > 0):
-        raise VolumeError(f"a unit of {unit_nm} nm is none; give nanometres per unit, above 0")
+        raise VolumeError(f"{where}a unit of {unit_nm} nm is none; give nanometres per unit, above 0")
     return float(unit_nm)
 
 
 def _unit_of(lines: Iterable[str], path: object) -> float:
     for match in filter(None, map(_UNIT_LINE.match, map(str.strip, lines))):
-        unit = match["unit"].lower().rstrip(".,;").removesuffix("s")
+        unit = match["unit"].lower().rstrip(".,;")
+        if unit == "dimensionless":  # navis, of a neuron whose unit nobody named
+            continue
+        unit = unit if unit in _UNITS_NM else unit.removesuffix("s")
         if unit not in _UNITS_NM:
             raise VolumeError(
                 f"skeleton '{path}' is in unknown unit '{match['unit']}'; use nm or um, or give unit_nm"
             )
-        return _checked_unit(float(match["count"] or 1) * _UNITS_NM[unit])
+        return _checked_unit(float(match["count"] or 1) * _UNITS_NM[unit], f"skeleton '{path}': ")
     return 1.0
 
 
