@@ -7,7 +7,8 @@ under the same name, which a config does not show; the state of the files does.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from glob import glob
 from pathlib import Path
 from typing import TypeAlias
 
@@ -25,8 +26,25 @@ def stamps_of(config: ConfigView) -> tuple[Stamp, ...]:
     Returns:
       For each file or folder that is there its path, inode, size (bytes) and time of change (ns).
     """
+    return _stamps(_paths(config))
+
+
+def stamps_of_volume(spec: str) -> tuple[Stamp, ...]:
+    """The state of a volume's local files: one file, all images of a stack, or a folder and its description.
+
+    Args:
+      spec: the SPEC.
+
+    Returns:
+      As `stamps_of`; nothing for a bucket.
+    """
+    stack = spec.removeprefix("stack:")
+    return _stamps(map(Path, glob(stack)) if stack != spec else _files_of(spec))
+
+
+def _stamps(paths: Iterable[Path]) -> tuple[Stamp, ...]:
     found = []
-    for path in sorted(set(_paths(config))):
+    for path in sorted(set(paths)):
         if path.exists():
             state = os.stat(path)
             found.append((str(path), state.st_ino, state.st_size, state.st_mtime_ns))
@@ -41,7 +59,13 @@ def _paths(config: ConfigView) -> Iterator[Path]:
         if network is not None and network.checkpoint is not None:
             yield Path(f"{network.checkpoint.model_checkpoint_path}.index")
     evaluation = config.evaluation
-    volumes = (config.raw, *(each.image for each in passes), evaluation and evaluation.labels)
+    histogram = config.preprocessing.histogram
+    volumes = (
+        config.raw,
+        *(each.image for each in passes),
+        evaluation and evaluation.labels,
+        histogram and histogram.reference,
+    )
     for volume in volumes:
         if volume is not None:
             yield from _files_of(volume.spec)
@@ -49,6 +73,10 @@ def _paths(config: ConfigView) -> Iterator[Path]:
 
 def _files_of(spec: str) -> Iterator[Path]:
     """The file or folder of a local SPEC, and the file that describes a folder's volume."""
+    if spec.startswith("stack:"):
+        # Its images are too many to be looked at for every piece of work.
+        yield Path(spec.removeprefix("stack:")).parent
+        return
     location = spec.split("://", 1)[-1].removeprefix("file://").split("#")[0]
     for path in (Path(location), Path(location.rpartition(":")[0] or location)):
         yield path

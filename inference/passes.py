@@ -9,7 +9,7 @@ Source: Januszewski et al. 2018, doi:10.1038/s41592-018-0049-4.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,10 +19,11 @@ from configs import ConfigError, ConfigView
 from ffn.flood import FloodOptions
 from ffn.tf1_checkpoint import import_checkpoint
 from ffn.weights import NetworkFile, NetworkInfo, load_network
+from inference.grey_statistics import changed_image, make_statistics
 from inference.subject import PassSettings
 from volumes import Box, Volume, VolumeError, open_volume, whole_factors
 from volumes.box import Zyx
-from volumes.derived import preprocessed, resampled, to_coarse
+from volumes.derived import resampled, to_coarse
 
 _AS_TRAINED = 0.25
 
@@ -109,7 +110,7 @@ def resolve_passes(config: ConfigView, raw: Volume) -> list[ResolvedPass]:
     """
     networks: dict[str, NetworkFile] = {}
     passes: list[ResolvedPass] = []
-    changed = preprocessed(raw, config.preprocessing)
+    changed = changed_image(raw, config)
     for named in config.inference.passes:
         _check_fill(named, [each.name for each in passes])
         section = config.network if named.network is None else named.network
@@ -123,6 +124,27 @@ def resolve_passes(config: ConfigView, raw: Volume) -> list[ResolvedPass]:
         passes.append(_resolve(config, named, section, networks[key], changed))
         _check_grids(passes)
     return passes
+
+
+def make_pass_statistics(config: ConfigView, passes: Iterable[ResolvedPass], region: Box) -> list[str]:
+    """Makes what the preprocessing of passes has to know of their images, once for all workers.
+
+    Args:
+      config: of the project.
+      passes: those that will run.
+      region: what they segment, voxels of the raw volume.
+
+    Returns:
+      A line about each damaged file that was made anew.
+
+    Raises:
+      ReconstructionError: see `inference.grey_statistics.make_statistics`.
+    """
+    images = []
+    for each in passes:
+        radius = tuple(n // 2 for n in each.settings.options.fov_zyx)
+        images.append((each.image, each.own_box(region).grow(radius)))
+    return make_statistics(config, images)
 
 
 def resolve_folds(config: ConfigView, passes: list[ResolvedPass]) -> list[Fold]:
@@ -239,7 +261,7 @@ def _image(config: ConfigView, named: ConfigView, finest: Volume) -> Volume:
             f"pass {named.name!r} works at {tuple(named.voxel_size_nm)} nm, but its image has "
             f"{image.voxel_size_nm} nm (z, y, x); leave out one of the two"
         )
-    return preprocessed(image, config.preprocessing)
+    return changed_image(image, config)
 
 
 def _open_scale(named: ConfigView) -> Volume:

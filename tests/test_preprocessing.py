@@ -12,6 +12,7 @@ from skimage.exposure import equalize_adapthist, match_histograms
 from volumes import Box
 from volumes._clahe import clahe_context, equalised
 from volumes.preprocessing import (
+    Contrast,
     Sums,
     count_levels,
     inverted,
@@ -39,7 +40,7 @@ def test_white_becomes_black(dtype: str, values, expected):
 def test_sums_by_hand():
     (sums,) = section_sums(np.array([[[2, 4], [4, 6]]], np.uint8))
     assert sums == Sums(4, 16, 72)
-    assert (sums.mean, sums.stddev) == (4, 2**0.5)
+    assert sums.contrast == (4, 2**0.5)
     assert Sums(1, 2, 3) + Sums(10, 20, 30) == Sums(11, 22, 33)
 
 
@@ -48,23 +49,24 @@ def test_sums_are_those_of_numpy_in_any_parts(dtype: str):
     image = np.random.default_rng(0).integers(0, 30000, (2, 40, 50)).astype(dtype)
     left, right = section_sums(image[:, :, :17]), section_sums(image[:, :, 17:])
     for section, (a, b) in zip(image, zip(left, right, strict=True), strict=True):
-        assert (a + b).mean == pytest.approx(section.mean(dtype=float), rel=1e-12)
-        assert (a + b).stddev == pytest.approx(section.std(dtype=float), rel=1e-9)
+        assert (a + b).contrast.mean == pytest.approx(section.mean(dtype=float), rel=1e-12)
+        assert (a + b).contrast.stddev == pytest.approx(section.std(dtype=float), rel=1e-9)
 
 
 def test_a_section_gets_the_mean_and_deviation_by_hand():
     section = np.array([[2, 4], [4, 6]], np.uint8)
     (sums,) = section_sums(section[None])
-    assert normalised_section(section, sums, 100, 2**0.5 * 10).tolist() == [[80, 100], [100, 120]]
+    wanted = Contrast(100, 2**0.5 * 10)
+    assert normalised_section(section, sums.contrast, wanted).tolist() == [[80, 100], [100, 120]]
     # Half of the dtype's range is not enough for these: they end at its ends.
-    assert normalised_section(section, sums, 128, 400).tolist() == [[0, 128], [128, 255]]
+    assert normalised_section(section, sums.contrast, Contrast(128, 400)).tolist() == [[0, 128], [128, 255]]
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
 def test_a_section_of_one_value_becomes_the_mean(dtype: str):
     section = np.full((1, 70, 70), 0.1 if dtype.startswith("f") else 7, dtype)
     (sums,) = section_sums(section)
-    assert set(normalised_section(section[0], sums, 128, 33).ravel()) == {128}
+    assert set(normalised_section(section[0], sums.contrast, Contrast(128, 33)).ravel()) == {128}
 
 
 levels = st.integers(0, 255)

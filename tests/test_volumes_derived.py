@@ -19,7 +19,7 @@ from volumes import (
     Box,
     Volume,
     VolumeError,
-    _grey_stages,
+    _grey_statistics,
     create_volume,
     derived,
     preprocess_array,
@@ -192,7 +192,7 @@ def test_floats_become_float32_and_boxes_are_crops(text: str):
 @pytest.mark.parametrize("text", SETTINGS.values(), ids=SETTINGS)
 def test_reads_are_bounded(text: str, monkeypatch: pytest.MonkeyPatch):
     expected = preprocess_array(_image((7, 60, 50)), NM, _section(text), (0, 0, 0), _reference)
-    monkeypatch.setattr(_grey_stages, "MOST_VOXELS", 500)
+    monkeypatch.setattr(_grey_statistics, "MOST_VOXELS", 500)
     source = Counting(_image((7, 60, 50)), chunk=(2, 16, 16))
     box = Box((3, 20, 20), (5, 24, 24))
     got = preprocessed(source, _section(text), _reference).read(box)

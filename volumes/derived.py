@@ -17,24 +17,27 @@ import numpy as np
 
 from configs import ConfigView, box_bounds
 from volumes._grey_stages import (
-    MOST_VOXELS,
     EqualisedVolume,
     InvertedVolume,
     MatchedVolume,
     NormalisedVolume,
     PreprocessedVolume,
-    bricks,
 )
+from volumes._grey_statistics import MOST_VOXELS, StatisticsPart, StatisticsStore, bricks
 from volumes.arrays import ArrayVolume
 from volumes.base import SizeNm, Volume
 from volumes.box import Box, Zyx
 from volumes.errors import VolumeError
 from volumes.opening import open_volume
+from volumes.preprocessing import Contrast
 from volumes.resample import downsample_image, whole_factors
 
 __all__ = [
     "PreprocessedVolume",
     "ResampledVolume",
+    "StatisticsPart",
+    "StatisticsStore",
+    "missing_statistics",
     "preprocess_array",
     "preprocessed",
     "resampled",
@@ -73,13 +76,17 @@ class ResampledVolume(Volume):
     def close(self) -> None:
         self._source.close()
 
+    def finer(self, box: Box) -> tuple[Volume, Box]:
+        """The image it is made from, and the voxels of it that a box is made from."""
+        return self._source, _to_fine(box, self._factors).intersect(self._source.bounds)
+
     def _load(self, box: Box) -> np.ndarray:
         coarse = np.empty(box.shape, self.dtype)
         most = MOST_VOXELS // int(np.prod(self._factors))
         for even in self._even_parts(box):
             for part in bricks(even, most):
-                fine = _to_fine(part, self._factors).intersect(self._source.bounds)
-                coarse[part.slices(box.start)] = downsample_image(self._source.read(fine), self._factors)
+                source, fine = self.finer(part)
+                coarse[part.slices(box.start)] = downsample_image(source.read(fine), self._factors)
         return coarse
 
     def _even_parts(self, box: Box) -> Iterator[Box]:
@@ -118,18 +125,22 @@ def resampled(volume: Volume, voxel_size_nm: SizeNm) -> Volume:
 
 
 def preprocessed(
-    volume: Volume, section: ConfigView | None, open_reference: Callable[..., Volume] = open_volume
+    volume: Volume,
+    section: ConfigView | None,
+    open_reference: Callable[..., Volume] = open_volume,
+    store: StatisticsStore | None = None,
 ) -> Volume:
     """An image with changed grey values: inversion, sections, histogram, CLAHE, in this order, on reading.
 
     Statistics are those of the whole volume, or of its whole sections: (y, x) of its bounds. They are read in
-    blocks when first needed.
+    blocks when first needed, unless a store has them (`missing_statistics`).
 
     Args:
         volume: the image.
         section: a view of the message `Preprocessing`; None changes nothing.
         open_reference: called with the SPEC and `voxel_size_nm` of the reference, whose grey values are taken
             as they are.
+        store: keeps the statistics of this volume and section; None = each process makes its own.
 
     Returns:
         A volume for reading of the same grid. Whole numbers keep their dtype, floats become float32. The
@@ -145,12 +156,31 @@ def preprocessed(
     if section.invert:
         changed = InvertedVolume(changed)
     if section.sections is not None:
-        changed = NormalisedVolume(changed, section.sections.mean, section.sections.stddev)
+        changed = NormalisedVolume(changed, Contrast(section.sections.mean, section.sections.stddev), store)
     if section.histogram is not None:
-        changed = _matched(changed, section.histogram, open_reference)
+        changed = _matched(changed, section.histogram, open_reference, store)
     if section.clahe is not None:
         changed = EqualisedVolume(changed, section.clahe.tile, section.clahe.clip_limit)
     return changed
+
+
+def missing_statistics(volume: Volume, box: Box) -> Iterator[StatisticsPart]:
+    """The statistics that reading a box takes and that the volume's store does not have.
+
+    Args:
+        volume: of `preprocessed` or `resampled`; others need none, nor does one without a store.
+        box: inside its bounds.
+
+    Yields:
+        Parts to be made, in this order; each reads its voxels in blocks.
+
+    Raises:
+        VolumeError: by a part that is made: voxels that cannot be read, or that are NaN or infinite.
+    """
+    if isinstance(volume, ResampledVolume):
+        yield from missing_statistics(*volume.finer(box))
+    elif isinstance(volume, PreprocessedVolume):
+        yield from volume.missing_statistics(box)
 
 
 def preprocess_array(
@@ -229,13 +259,18 @@ def _to_fine(box: Box, factors: Iterable[int]) -> Box:
     return Box(start, stop)  # type: ignore[arg-type]
 
 
-def _matched(source: Volume, section: ConfigView, open_reference: Callable[..., Volume]) -> MatchedVolume:
+def _matched(
+    source: Volume,
+    section: ConfigView,
+    open_reference: Callable[..., Volume],
+    store: StatisticsStore | None,
+) -> MatchedVolume:
     # Grey values are counted whatever their voxels' size, so that a reference need not state one.
     size_nm = section.reference.voxel_size_nm or source.voxel_size_nm
     reference = open_reference(section.reference.spec, voxel_size_nm=tuple(size_nm))
     try:
         box = reference.bounds if section.box is None else Box(*box_bounds(section.box))
-        return MatchedVolume(source, reference, box, section.each_section)
+        return MatchedVolume(source, reference, box, section.each_section, store)
     except BaseException:
         reference.close()
         raise

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -18,6 +19,13 @@ import numpy as np
 from volumes.errors import VolumeError
 
 _NOISE = 1e-10
+
+
+class Contrast(NamedTuple):
+    """Mean and standard deviation of grey values."""
+
+    mean: float
+    stddev: float
 
 
 @dataclass(frozen=True)
@@ -35,20 +43,16 @@ class Sums:
         return Sums(self.count + other.count, self.total + other.total, self.squares + other.squares)
 
     @property
-    def mean(self) -> float:
-        """The mean of the voxels."""
-        return self.total / self.count
-
-    @property
-    def stddev(self) -> float:
-        """The standard deviation of the voxels, all of them counted (divisor n).
+    def contrast(self) -> Contrast:
+        """Mean and standard deviation of the voxels, all of them counted (divisor n).
 
         Of sums that are floats, a spread below 1e-5 of the values counts as none, being mere rounding.
         """
         squares = self.count * self.squares
         spread = squares - self.total * self.total
         noise = _NOISE * squares if isinstance(self.squares, float) else 0
-        return math.sqrt(spread / (self.count * self.count)) if spread > noise else 0.0
+        stddev = math.sqrt(spread / (self.count * self.count)) if spread > noise else 0.0
+        return Contrast(self.total / self.count, stddev)
 
 
 def inverted(image: np.ndarray) -> np.ndarray:
@@ -119,21 +123,20 @@ def section_sums(image: np.ndarray) -> list[Sums]:
     return sums
 
 
-def normalised_section(section: np.ndarray, sums: Sums, mean: float, stddev: float) -> np.ndarray:
+def normalised_section(section: np.ndarray, there: Contrast, wanted: Contrast) -> np.ndarray:
     """A section, or part of one, with the mean and the standard deviation of the whole section replaced.
 
     Args:
         section: any shape; whole numbers up to 32 bits or floats.
-        sums: of the whole section.
-        mean: what its mean becomes, in grey values.
-        stddev: what its standard deviation becomes, in grey values.
+        there: of the whole section.
+        wanted: what they become, in grey values.
 
     Returns:
         An array of the same shape and the dtype of `changed_dtype`; whole numbers are rounded to the nearest
-        and end at the dtype's range. A section of one value becomes `mean`.
+        and end at the dtype's range. A section of one value becomes the mean.
     """
-    gain = stddev / sums.stddev if sums.stddev > 0 else 0.0
-    values = (section.astype(np.float64) - sums.mean) * gain + mean
+    gain = wanted.stddev / there.stddev if there.stddev > 0 else 0.0
+    values = (section.astype(np.float64) - there.mean) * gain + wanted.mean
     return rounded(values, changed_dtype(section.dtype))
 
 
