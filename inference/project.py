@@ -30,7 +30,7 @@ from inference.outputs import (
     write_picture,
     write_streams,
 )
-from inference.passes import pass_cautions
+from inference.passes import make_pass_statistics, pass_cautions
 from inference.reconcile import Reconciled, describe_reconciliation, finish_stage, reconcile_stage
 from inference.run_plan import project_stages
 from inference.shift_masks import check_shift_mask
@@ -78,7 +78,7 @@ def run_project(
 
 
 def _start(workspace: Workspace, report: Callable[[StageReport], None], caution: Tell) -> Inputs:
-    """Makes the choices that are left, and the phantom, starts the workers and runs all stages."""
+    """Makes the choices that are left, phantom and statistics, starts the workers and runs all stages."""
     config = workspace.config
     for line in pass_cautions(list(workspace.passes.values()), config.preprocessing):
         caution(line)
@@ -87,6 +87,8 @@ def _start(workspace: Workspace, report: Callable[[StageReport], None], caution:
         caution(line)
     workspace = open_workspace(config)
     save_resolved(config, workspace.output / "config.textproto")
+    for line in make_pass_statistics(config, workspace.passes.values(), workspace.inputs.box):
+        caution(line)
     run = config.run
     settings = WorkerSettings(run.workers, run.scheduler, run.retries, threads_of(workspace))
     started = time.time()

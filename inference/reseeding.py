@@ -20,7 +20,7 @@ import numpy as np
 from configs import ConfigError, ConfigView, save_resolved
 from inference.identity import array_digest, settings_digest
 from inference.outputs import require_supported, require_writable
-from inference.passes import pass_cautions
+from inference.passes import make_pass_statistics, pass_cautions
 from inference.project import require_runnable, threads_of, with_choices, write_final
 from inference.reconcile import Reconciled, figures_of, finish_stage, reconcile_stage
 from inference.reseeding_job import (
@@ -153,6 +153,8 @@ def _start(
     save_resolved(sized, workspace.output / "config.textproto")
     job = replace(workspace.job, config=sized)
     workspace = reseeding_of(job, open_workspace(sized), workspace.seeds)
+    for line in make_pass_statistics(sized, [workspace.chosen], workspace.inputs.box):
+        caution(line)
     run = sized.run
     settings = WorkerSettings(run.workers, run.scheduler, run.retries, threads_of(workspace))
     stages = reseeding_stages(workspace, STAGE)
