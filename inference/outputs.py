@@ -9,21 +9,23 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from configs import ConfigError, ConfigView
 from evaluation.slices import write_slices_png
-from inference.run_plan import FORMATS, formats_of
+from inference.run_plan import FORMATS
 from inference.workspace import Workspace
+from inference.written import write_unless_there
 from jobs.pieces import atomic_path, remove_leftovers
 from jobs.run_progress import RunProgress
 from volumes import Box, create_volume
 
 _PICTURE_EDGE = 256
-_ZARR = "supervoxels.zarr"
+_HDF5, _ZARR = "supervoxels.h5", "supervoxels.zarr"
 ReadBlock = Callable[[Box], np.ndarray]
 
 
@@ -61,7 +63,7 @@ def require_places(directory: Path, asked: ConfigView, folders: Iterable[str]) -
         "supervoxels.npz": True,
         "supervoxels.csv": True,
         "slices.png": asked.png,
-        "supervoxels.h5": asked.hdf5,
+        _HDF5: asked.hdf5,
     }
     volumes = {"supervoxels": asked.precomputed, "image": asked.precomputed, _ZARR: asked.zarr}
     for path in (directory / name for name, wanted in files.items() if wanted):
@@ -115,44 +117,52 @@ def put_in_place(folder: Path) -> None:
 
 
 def write_streams(
-    workspace: Workspace, read: ReadBlock, blocks: Iterable[Box], progress: RunProgress
+    workspace: Workspace,
+    made_from: Mapping[str, object],
+    read: ReadBlock,
+    blocks: Iterable[Box],
+    progress: RunProgress,
 ) -> None:
-    """The supervoxels in the formats that one process writes: HDF5 and Zarr.
+    """The supervoxels in the formats that one process writes: HDF5 and Zarr, unless they are there.
 
     Args:
       workspace: the project.
+      made_from: plain values that the supervoxels follow from.
       read: gives the supervoxels of a block.
       blocks: tile the region.
       progress: of the run; counts voxels written.
     """
     asked, output, blocks = workspace.config.outputs, workspace.output, list(blocks)
-    formats = formats_of(asked)
-    if formats:
-        units = formats * workspace.inputs.box.size
-        progress.begin(FORMATS, units=units, pieces=formats * len(blocks))
-    if asked.hdf5:
-        with atomic_path(output / "supervoxels.h5") as temporary:
-            temporary.unlink()
-            _stream(f"{temporary}:segmentation", workspace, read, blocks, progress)
-    if asked.zarr:
-        folder = output / _ZARR
-        shutil.rmtree(unfinished(folder), ignore_errors=True)
-        _stream(f"zarr://{unfinished(folder).resolve()}", workspace, read, blocks, progress)
-        put_in_place(folder)
+    writers = {_HDF5: (asked.hdf5, _write_hdf5), _ZARR: (asked.zarr, _write_zarr)}
+    wanted = {name: write for name, (is_wanted, write) in writers.items() if is_wanted}
+    if wanted:
+        units = len(wanted) * workspace.inputs.box.size
+        progress.begin(FORMATS, units=units, pieces=len(wanted))
+    for name, write in wanted.items():
+        fill = partial(_fill, workspace, read, blocks, progress)
+        if not write_unless_there(output, [name], made_from, partial(write, output / name, fill)):
+            progress.advance(workspace.inputs.box.size, found=workspace.inputs.box.size)
+        progress.end_piece()
 
 
-def write_picture(workspace: Workspace, read: ReadBlock) -> None:
+def write_picture(workspace: Workspace, made_from: Mapping[str, object], read: ReadBlock) -> None:
     """Three slices through the middle of the region; of a large one, of the part around its middle.
+
+    One that is there stays.
 
     Args:
       workspace: of the project.
+      made_from: plain values that the supervoxels follow from.
       read: gives the supervoxels, uint64 (z, y, x), of a box (absolute).
     """
     box = _middle(workspace.inputs.box)
-    image = workspace.inputs.image
+    image, path = workspace.inputs.image, workspace.output / "slices.png"
     title = f"{workspace.config.name}: {image.spec}, {box}"
-    path = workspace.output / "slices.png"
-    write_slices_png(path, image.read(box), read(box), image.voxel_size_nm, title, box.start)
+
+    def write() -> None:
+        write_slices_png(path, image.read(box), read(box), image.voxel_size_nm, title, box.start)
+
+    write_unless_there(workspace.output, [path.name], {**made_from, "title": title}, write)
 
 
 def _middle(region: Box) -> Box:
@@ -161,12 +171,24 @@ def _middle(region: Box) -> Box:
     return Box.from_shape(shape, start)
 
 
-def _stream(
-    spec: str, workspace: Workspace, read: ReadBlock, blocks: Iterable[Box], progress: RunProgress
+def _write_hdf5(path: Path, fill: Callable[[str], None]) -> None:
+    with atomic_path(path) as temporary:
+        temporary.unlink()
+        fill(f"{temporary}:segmentation")
+
+
+def _write_zarr(folder: Path, fill: Callable[[str], None]) -> None:
+    shutil.rmtree(unfinished(folder), ignore_errors=True)
+    fill(f"zarr://{unfinished(folder).resolve()}")
+    put_in_place(folder)
+
+
+def _fill(
+    workspace: Workspace, read: ReadBlock, blocks: Iterable[Box], progress: RunProgress, spec: str
 ) -> None:
+    """Makes the volume that a SPEC names and writes all blocks."""
     region, size = workspace.inputs.box, workspace.inputs.image.voxel_size_nm
     with create_volume(spec, bounds=region, dtype=np.uint64, voxel_size_nm=size) as volume:
         for block in blocks:
             volume.write(block, read(block))
             progress.advance(block.size)
-            progress.end_piece()

@@ -37,7 +37,7 @@ from inference.shift_masks import check_shift_mask
 from inference.stage_reports import StageReport, aside, counts_of, progress_of, rate_shown, write_json
 from inference.subject import Subject, require_fitting, require_segmentable
 from inference.supervoxel_table import SupervoxelTable
-from inference.supervoxels import open_targets, put_supervoxels_in_place, write_table
+from inference.supervoxels import made_from, open_targets, put_supervoxels_in_place, write_table
 from inference.workspace import BYTES_PER_VOXEL, Workspace, open_workspace
 from jobs.dispatch import Piece
 from jobs.lock import only_run_in
@@ -253,12 +253,12 @@ def write_final(workspace: Workspace, done: Reconciled, pool: Pool, progress: Ru
       The table of all supervoxels.
     """
     put_supervoxels_in_place(workspace, done, pool, progress)
-    table = write_table(workspace, done.stage)
+    table, follows_from = write_table(workspace, done), made_from(workspace, done)
 
     def read(box: Box) -> np.ndarray:
         return assemble(workspace, done.stage, box, done.digest)
 
-    write_streams(workspace, read, workspace.blocks(), progress)
+    write_streams(workspace, follows_from, read, workspace.blocks(), progress)
     if workspace.config.outputs.png:
-        write_picture(workspace, read)
+        write_picture(workspace, follows_from, read)
     return table

@@ -19,10 +19,17 @@ from inference.label_stages import Targets, reconciliation_directory
 from inference.outputs import put_in_place, unfinished
 from inference.reconcile import Reconciled, block_arrays
 from inference.run_plan import SCALES
-from inference.supervoxel_table import SupervoxelTable, merge_tables, save_table, write_table_csv
+from inference.supervoxel_table import (
+    SupervoxelTable,
+    load_table,
+    merge_tables,
+    save_table,
+    write_table_csv,
+)
 from inference.workspace import Workspace
+from inference.written import write_unless_there
 from jobs.dispatch import Piece
-from jobs.pieces import atomic_path
+from jobs.pieces import CorruptPieceError, atomic_path
 from jobs.run_progress import RunProgress
 from jobs.workers import Pool
 from volumes import Box, open_volume
@@ -87,17 +94,45 @@ def put_supervoxels_in_place(
     _note(workspace, begun=True).unlink(missing_ok=True)
 
 
-def write_table(workspace: Workspace, stage: str) -> SupervoxelTable:
-    """`supervoxels.npz` and `supervoxels.csv`, merged from the tables of the blocks; the table.
+def write_table(workspace: Workspace, done: Reconciled) -> SupervoxelTable:
+    """`supervoxels.npz` and `supervoxels.csv`, merged from the tables of the blocks, unless they are there.
 
     Args:
       workspace: of the project.
-      stage: whose blocks are finished.
+      done: what reconciliation found; all its blocks are finished.
+
+    Returns:
+      The table.
     """
-    merged = table_of(block_arrays(workspace, stage))
-    save_table(workspace.output / "supervoxels.npz", merged)
-    write_table_csv(workspace.output / "supervoxels.csv", merged, workspace.inputs.image.voxel_size_nm)
-    return merged
+    archive, text = (workspace.output / f"supervoxels.{suffix}" for suffix in ("npz", "csv"))
+
+    def write() -> None:
+        merged = table_of(block_arrays(workspace, done.stage))
+        save_table(archive, merged)
+        write_table_csv(text, merged, workspace.inputs.image.voxel_size_nm)
+
+    write_unless_there(workspace.output, [archive.name, text.name], made_from(workspace, done), write)
+    try:
+        return load_table(archive)
+    except CorruptPieceError:  # damaged behind an unchanged size and time
+        archive.unlink()
+        return write_table(workspace, done)
+
+
+def made_from(workspace: Workspace, done: Reconciled) -> dict[str, object]:
+    """What files of all supervoxels follow from, as plain values.
+
+    Args:
+      workspace: of the project.
+      done: what reconciliation found.
+    """
+    region, size_nm = workspace.inputs.box, workspace.inputs.image.voxel_size_nm
+    return {
+        "stage": done.stage,
+        "ids": done.digest,
+        "region_zyx": str(region),
+        "voxel_size_nm": list(size_nm),
+    }
 
 
 def table_of(blocks: Iterable[dict[str, np.ndarray]]) -> SupervoxelTable:

@@ -50,7 +50,7 @@ class _Account:
     @property
     def share(self) -> float:
         """The part of it that is done."""
-        return 1.0 if self.is_over else self.done / self.units if self.units else 0.0
+        return 1.0 if self.is_over else min(1.0, self.done / self.units) if self.units else 0.0
 
     @property
     def worked(self) -> float:
