@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,12 @@ import numpy as np
 
 from configs import ConfigError, ConfigView, save_resolved
 from inference.identity import array_digest, settings_digest
-from inference.outputs import require_supported, require_writable
+from inference.outputs import (
+    remove_what_kills_left,
+    require_places,
+    require_supported,
+    require_writable,
+)
 from inference.passes import make_pass_statistics, pass_cautions
 from inference.project import require_runnable, threads_of, with_choices, write_final
 from inference.reconcile import Reconciled, figures_of, finish_stage, reconcile_stage
@@ -54,6 +60,7 @@ from jobs.run_progress import RunProgress
 from jobs.workers import Pool, WorkerSettings, worker_pool
 from volumes import Box, open_volume
 
+_FOLDERS = ("subvolumes", "before", "reconciliation")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 Tell = Callable[[str], None]
 
@@ -158,8 +165,11 @@ def _start(
     run = sized.run
     settings = WorkerSettings(run.workers, run.scheduler, run.retries, threads_of(workspace))
     stages = reseeding_stages(workspace, STAGE)
+    started = time.time()
     with worker_pool(settings) as pool, progress_of(sized, stages) as progress:
-        return _run(workspace, points, pool, progress, *aside(progress, report, caution))
+        done = _run(workspace, points, pool, progress, *aside(progress, report, caution))
+    remove_what_kills_left(workspace, started)
+    return done
 
 
 def _prepared(config: ConfigView, asked: Asked) -> tuple[Reseeding, _Points | None]:
@@ -193,6 +203,7 @@ def _prepared(config: ConfigView, asked: Asked) -> tuple[Reseeding, _Points | No
     if not job.name:
         job = replace(job, name=free_name(job.shelf, description))
     require_same_job(job.directory, description)
+    require_places(job.directory, config.outputs, _FOLDERS)
     return replace(workspace, job=job), points
 
 

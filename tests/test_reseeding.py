@@ -146,8 +146,7 @@ def test_a_job_given_again_is_found_done_and_another_gets_another_name(place_aft
     before = contents(FIRST)
     assert reseed() == 0
     assert "reseeded (done before): 15 objects" in capsys.readouterr().out
-    changed = {path for path, content in contents(FIRST).items() if before.get(path) != content}
-    assert {path.name for path in changed} <= {"slices.png"}
+    assert contents(FIRST) == before
     assert reseed("--points", write_points(INSIDE)) == 0 and Path("out/reseeded/reseed-2").is_dir()
     assert reseed("--points", write_points(INSIDE), "--name", "reseed-1") == 2
     assert f'{FIRST} is another job: points = "" there' in capsys.readouterr().err
@@ -344,6 +343,33 @@ def test_what_cannot_be_done_gets_one_line_and_leaves_nothing_behind(place, caps
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and says in error
     assert contents(".") == before
+
+
+@pytest.mark.parametrize(
+    "name", ["slices.png", "metrics.json", "supervoxels.csv", "subvolumes", "before", "supervoxels"]
+)
+def test_what_lies_in_the_place_of_an_output_is_found_before_any_work(place, capsys, name):
+    in_the_way = Path(FIRST, name)
+    in_the_way.parent.mkdir(parents=True)
+    if in_the_way.suffix:
+        in_the_way.mkdir()
+    else:
+        in_the_way.write_text("mine")
+    before = sorted(Path().rglob("*"))
+    assert reseed() == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and f"'{in_the_way}' is a " in error
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_what_killed_runs_left_of_files_is_removed(place_after):
+    names = (".tmp-0-job.json", "subvolumes/.tmp-1-seg.npz", "before/.tmp-2-b.npz")
+    left = [Path(FIRST, name) for name in names]
+    for path in left:
+        path.write_bytes(b"half")
+        os.utime(path, (100, 100))
+    assert reseed() == 0
+    assert not any(path.exists() for path in left)
 
 
 def test_without_supervoxels_the_message_says_what_makes_them(place, capsys):
