@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -87,6 +88,33 @@ def save_result(
     )
     path.with_suffix(UNFINISHED).unlink(missing_ok=True)
     return path
+
+
+class StoredLabels(NamedTuple):
+    """Of a result, the objects alone: see `SubvolumeResult`."""
+
+    box: Box
+    segmentation: np.ndarray
+    settings: dict[str, object]
+
+
+def load_labels(directory: str | Path, start_zyx: tuple[int, int, int]) -> StoredLabels | None:
+    """The objects of the subvolume with this corner; nothing else is inflated. None where there are none yet.
+
+    Args:
+      directory: of the results.
+      start_zyx: absolute start of the subvolume's box.
+
+    Raises:
+      PieceError: a file that is damaged (names it).
+    """
+    path = subvolume_path(directory, start_zyx)
+    if not path.exists():
+        return None
+    arrays = load_npz(path, ("box_zyx", "segmentation", "settings"))
+    start, stop = arrays["box_zyx"].tolist()
+    settings = json.loads(str(arrays["settings"]))
+    return StoredLabels(Box(tuple(start), tuple(stop)), arrays["segmentation"], settings)
 
 
 def load_result(directory: str | Path, start_zyx: tuple[int, int, int]) -> SubvolumeResult | None:

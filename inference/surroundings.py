@@ -20,7 +20,7 @@ from inference.identity import settings_digest
 from inference.masks import box_excluded, build_mask, downsample_mask
 from inference.passes import ResolvedPass
 from inference.reconciliation import object_voxels, relabel
-from inference.results import load_result
+from inference.results import load_labels
 from inference.shift_masks import shift_mask
 from inference.subject import Obstacles, Surroundings
 from inference.workspace import AT_CUTS, Workspace
@@ -80,7 +80,7 @@ def objects_at(
       PieceError: there is no result yet, or a damaged one.
     """
     directory = workspace.stage_directory(stage)
-    found = load_result(directory, subvolume.box.start)
+    found = load_labels(directory, subvolume.box.start)
     if found is None:
         raise PieceError(f"{directory} has no result for subvolume {subvolume.name}; run the stage first")
     own = workspace.passes[stage].factors if stage in workspace.passes else (1, 1, 1)

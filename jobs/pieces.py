@@ -135,11 +135,14 @@ def save_npz(
         _seal(temporary)
 
 
-def load_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+def load_npz(
+    path: str | os.PathLike[str], only: Collection[str] | None = None
+) -> dict[str, np.ndarray]:
     """Read the arrays of a piece after checking its digest.
 
     Args:
         path: a file written by `save_npz`.
+        only: names of the arrays wanted; the others are not inflated.
 
     Returns:
         The arrays by name; never unpickled.
@@ -160,7 +163,9 @@ def load_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     if digest != _digest(body):
         raise CorruptPieceError(f"piece {path} does not agree with its digest; delete it and run again")
     with zipfile.ZipFile(io.BytesIO(sealed)) as archive:
-        return {name.removesuffix(".npy"): _read_array(archive, name, path) for name in archive.namelist()}
+        names = {name.removesuffix(".npy"): name for name in archive.namelist()}
+        wanted = {array: name for array, name in names.items() if only is None or array in only}
+        return {array: _read_array(archive, name, path) for array, name in wanted.items()}
 
 
 def _read_array(archive: zipfile.ZipFile, name: str, path: str | os.PathLike[str]) -> np.ndarray:
