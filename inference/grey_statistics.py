@@ -23,7 +23,7 @@ from jobs.progress import Progress
 from volumes import Box, Volume
 from volumes.derived import missing_statistics, preprocessed
 
-FOLDER = "preprocessing"
+_FOLDER = "preprocessing"
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def changed_image(image: Volume, config: ConfigView) -> Volume:
         "preprocessing": section.to_text(),
         "reference_files": stamps_of_volume(section.histogram.reference.spec) if section.histogram else (),
     }
-    store = KeptStatistics(Path(config.output_dir) / FOLDER / settings_digest(follows_from))
+    store = KeptStatistics(Path(config.output_dir) / _FOLDER / settings_digest(follows_from))
     return preprocessed(image, section, store=store)
 
 
@@ -92,7 +92,7 @@ def make_statistics(config: ConfigView, images: Iterable[tuple[Volume, Box]]) ->
       VolumeError: an image or reference that cannot be read, or has voxels that are NaN or infinite.
       PieceError: the output directory cannot be written to.
     """
-    notes = _remove_damaged(Path(config.output_dir) / FOLDER)
+    notes = _remove_damaged(Path(config.output_dir) / _FOLDER)
     for image, box in images:
         # What one image needs may serve the next.
         parts = list(missing_statistics(image, box.intersect(image.bounds)))
