@@ -135,9 +135,7 @@ def save_npz(
         _seal(temporary)
 
 
-def load_npz(
-    path: str | os.PathLike[str], only: Collection[str] | None = None
-) -> dict[str, np.ndarray]:
+def load_npz(path: str | os.PathLike[str], only: Collection[str] | None = None) -> dict[str, np.ndarray]:
     """Read the arrays of a piece after checking its digest.
 
     Args:
