@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 
 from absl import flags
@@ -62,29 +61,12 @@ def run_command(
 def load_keras_quietly() -> None:
     """Imports Keras and its backend without the notices they print about the machine.
 
-    TensorFlow writes these straight to the process's standard error before its log level is read. They are
-    shown after all when the import fails.
-
     Raises:
       ConfigError: a backend that cannot be used.
     """
-    from ffn.backend import require_backend
+    from ffn.backend import load_quietly
 
-    sys.stderr.flush()
-    terminal = os.dup(2)
-    with tempfile.TemporaryFile() as notices:
-        os.dup2(notices.fileno(), 2)
-        try:
-            require_backend()
-        except ReconstructionError:
-            raise
-        except BaseException:
-            notices.seek(0)
-            os.write(terminal, notices.read())
-            raise
-        finally:
-            os.dup2(terminal, 2)
-            os.close(terminal)
+    load_quietly()
 
 
 def _describe(flag_values: flags.FlagValues) -> str:

@@ -10,6 +10,10 @@ Arrays are (n, z, y, x) float32: the normalised image and logits going in, updat
 from __future__ import annotations
 
 import importlib
+import os
+import sys
+import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +29,7 @@ _ENGINES = ("tensorflow", "jax")
 _KNOWN = " or ".join(_ENGINES)
 _PACKAGES = ("tensorflow", "jax", "torch", "openvino")
 COMPUTE_DTYPES = ("float32", "bfloat16")
+_LOADING = threading.Lock()
 _BFLOAT16_CPU_FLAGS = {"avx512_bf16", "amx_bf16"}
 
 
@@ -111,6 +116,37 @@ def require_backend() -> None:
         raise ConfigError(f"Keras: {error}; set KERAS_BACKEND to {_KNOWN}") from error
     if backend_name() not in _ENGINES:
         raise _no_engine()
+
+
+def load_quietly() -> None:
+    """Does what `require_backend` does, without the notices that backends print about the machine.
+
+    TensorFlow writes these straight to the process's standard error before its log level is read. They are
+    shown after all when the import fails. May be called from several threads.
+
+    Raises:
+        ConfigError: see `require_backend`.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _LOADING:
+        if "keras" in sys.modules:
+            require_backend()
+            return
+        sys.stderr.flush()
+        terminal = os.dup(2)
+        with tempfile.TemporaryFile() as notices:
+            os.dup2(notices.fileno(), 2)
+            try:
+                require_backend()
+            except ConfigError:
+                raise
+            except BaseException:
+                notices.seek(0)
+                os.write(terminal, notices.read())
+                raise
+            finally:
+                os.dup2(terminal, 2)
+                os.close(terminal)
 
 
 def backend_name() -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from configs import ConfigView
-from ffn.backend import make_predictor
+from ffn.backend import load_quietly, make_predictor
 from ffn.weights import instantiate
 from inference.freshness import Stamp, stamps_of
 from inference.identity import network_digest, require_same_settings
@@ -143,6 +143,7 @@ def service_of(config: ConfigView, each: ResolvedPass) -> FloodService:
     key = ("service", network_digest(each.network), architecture, each.settings.compute_dtype, batch_size)
 
     def start() -> FloodService:
+        load_quietly()
         predictor = make_predictor(instantiate(each.network, each.settings.compute_dtype))
         return FloodService(predictor, architecture.fov_zyx, batch_size=batch_size)
 

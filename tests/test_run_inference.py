@@ -531,6 +531,39 @@ def test_a_backend_that_cannot_be_used_gets_one_line_and_exit_code_2(place, back
     assert says in done.stderr and "set KERAS_BACKEND to tensorflow or jax" in done.stderr
 
 
+@pytest.mark.slow
+def test_worker_processes_print_no_notices(place):
+    script = (
+        "import sys; from commands.run_inference import run\n"
+        "if __name__ == '__main__': sys.exit(run(['--config', 'c.textproto', '--workers', '2']))"
+    )
+    write_config(inference="batch_size: 1")
+    unset = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    environment = {**unset, "PYTHONPATH": str(Path(run_inference.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_a_backend_prints_while_it_loads_is_shown_when_it_fails(tmp_path, fails):
+    body = (
+        "raise RuntimeError('broken')" if fails else "backend = lambda: None; backend.backend = lambda: 'jax'"
+    )
+    (tmp_path / "keras.py").write_text(f"import os; os.write(2, b'a notice\\n'); {body}\n")
+    script = "from ffn.backend import load_quietly; load_quietly(); load_quietly(); print('loaded')"
+    paths = os.pathsep.join([str(tmp_path), str(Path(run_inference.__file__).parents[1])])
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+    )
+    if fails:
+        assert done.returncode == 1 and "a notice" in done.stderr and "RuntimeError: broken" in done.stderr
+    else:
+        assert (done.stdout, done.stderr) == ("loaded\n", "")
+
+
 def test_an_imported_checkpoint_segments_like_the_checkpoint_itself(request_text, capsys):
     checkpoint = """{ checkpoint {
       model_checkpoint_path: "model.ckpt-7" image_mean: 128 image_stddev: 64
