@@ -25,17 +25,17 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
-import edt
 import numpy as np
 
 from agglomeration.errors import AgglomerationError
 from agglomeration.pair_box import PairBox
+from agglomeration.starts import deepest_points
 from configs import ConfigView
 from ffn.flood import Flood, FloodOptions, FovRequest, flood, logit
+from volumes.base import SizeNm
 from volumes.box import Box, Zyx
-
-SizeNm = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def resegment_pair(
     if state is None:
         return PairFloods(None, None, analysis, 0)
     from_a = yield from _flood_object(task, state, own)
-    if settings.terminate_early and not task.is_enough(from_a, own, other):
+    if settings.terminate_early and not task.is_worth_going_on(from_a, other):
         return PairFloods(from_a, None, analysis, 0 if from_a is None else from_a.fovs)
     from_b = yield from _flood_object(task, state, other)
     return PairFloods(from_a, from_b, analysis, sum(each.fovs for each in (from_a, from_b) if each))
@@ -241,53 +241,6 @@ def analysis_box(box: PairBox, settings: ResegmentationSettings) -> Box:
     return around.intersect(box.inner)
 
 
-def depths_nm(mask: np.ndarray, voxel_size_nm: SizeNm) -> np.ndarray:
-    """Distance of every voxel of an object to the nearest voxel outside, in nm.
-
-    The object goes on behind the faces of the array, unless it fills all of it.
-
-    Args:
-      mask: bool (z, y, x), the object.
-      voxel_size_nm: edges of a voxel (z, y, x).
-
-    Returns:
-      float32 (z, y, x); 0 outside.
-    """
-    distance: np.ndarray = edt.edt(mask, anisotropy=voxel_size_nm, black_border=bool(mask.all()))
-    return distance
-
-
-def starts(
-    mask: np.ndarray, box: PairBox, options: FloodOptions, settings: ResegmentationSettings
-) -> Iterator[Zyx]:
-    """The deepest points of an object, one after the other, each outside the exclusion boxes of those before.
-
-    Of equally deep points that of the lowest (z, y, x) comes first. All keep half a field of view from the
-    faces of the flooded box.
-
-    Args:
-      mask: bool (z, y, x), the object.
-      box: around the decision point.
-      options: of the flood.
-      settings: of the resegmentation.
-
-    Yields:
-      At most `max_starts` voxels (z, y, x).
-    """
-    everything = Box.from_shape(mask.shape)
-    room = everything.grow(tuple(-r for r in options.radius_zyx))
-    depth = np.zeros(mask.shape, np.float32)
-    depth[room.slices()] = depths_nm(mask, box.voxel_size_nm)[room.slices()]
-    if settings.point_exclusion_zyx is not None:
-        _clear(depth, box.point, settings.point_exclusion_zyx)
-    for _ in range(settings.max_starts):
-        z, y, x = (int(n) for n in np.unravel_index(int(np.argmax(depth)), depth.shape))
-        if depth[z, y, x] <= 0:
-            return
-        yield z, y, x
-        _clear(depth, (z, y, x), settings.exclusion_radius_zyx)
-
-
 @dataclass(frozen=True)
 class _Task:
     """What the floods of both objects of a box share."""
@@ -305,6 +258,20 @@ class _Task:
         mask = self.box.movement_mask
         return Flood(self.box.image, self.options, obstacles=obstacles, movement_mask=mask)
 
+    def starts(self, mask: np.ndarray) -> Iterator[Zyx]:
+        """Where to begin in an object, one place after the other."""
+        settings, point, unwanted = self.settings, self.box.point, None
+        if settings.point_exclusion_zyx is not None:
+            unwanted = Box.from_shape((1, 1, 1), point).grow(settings.point_exclusion_zyx)
+        found = deepest_points(
+            mask,
+            self.box.voxel_size_nm,
+            margin_zyx=self.options.radius_zyx,
+            apart_zyx=settings.exclusion_radius_zyx,
+            unwanted=unwanted,
+        )
+        return islice(found, settings.max_starts)
+
     def voxels_recovered(self, logits: np.ndarray, mask: np.ndarray) -> tuple[int, int]:
         """Voxels of an object in the analysis box that a flood recovered, and all it has there."""
         where, threshold = self.analysis.slices(), logit(self.options.segment_threshold)
@@ -316,11 +283,12 @@ class _Task:
         settings = self.settings
         return voxels > 0 and found >= max(settings.min_recovered * voxels, settings.min_recovered_voxels)
 
-    def is_enough(self, found: ObjectFlood | None, own: np.ndarray, other: np.ndarray) -> bool:
-        """Whether it is worth while to flood the second object, too."""
+    def is_worth_going_on(self, found: ObjectFlood | None, other: np.ndarray) -> bool:
+        """Whether the flood from the first object recovered it, and enough of the second one."""
         if found is None or not found.recovered:
             return False
-        return self.suffices(*self.voxels_recovered(found.logits, other))
+        shared, voxels = self.voxels_recovered(found.logits, other)
+        return shared >= self.settings.min_recovered * voxels
 
 
 def _flood_object(
@@ -330,7 +298,7 @@ def _flood_object(
     kept: ObjectFlood | None = None
     tried: list[Zyx] = []
     fovs = 0
-    for start in starts(mask, task.box, task.options, task.settings):
+    for start in task.starts(mask):
         fovs += yield from flood(state, start)
         tried.append(start)
         found, voxels = task.voxels_recovered(state.logits, mask)
@@ -358,9 +326,3 @@ def _object(box: PairBox, local_id: int) -> np.ndarray:
             "find the pairs again, these belong to another segmentation"
         )
     return mask
-
-
-def _clear(depth: np.ndarray, around: Zyx, radius: Zyx) -> None:
-    """No start here any more."""
-    where = Box.from_shape((1, 1, 1), around).grow(radius).intersect(Box.from_shape(depth.shape))
-    depth[where.slices()] = 0
