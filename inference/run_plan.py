@@ -52,7 +52,7 @@ def reseeding_stages(workspace: Workspace, stage: str) -> list[Stage]:
       stage: the name of its floods.
     """
     (name,) = workspace.passes
-    survey = Stage(BEFORE, workspace.inputs.box.size / _FILE_RATE)
+    survey = Stage(BEFORE, _region_seconds(workspace))
     flood = Stage(stage, flood_voxels(workspace, name) / _FLOOD_RATE)
     return [survey, flood, *_label_stages(workspace, stage), *_final_stages(workspace)]
 
@@ -102,13 +102,18 @@ def _stages_after(workspace: Workspace, stage: str) -> Iterator[Stage]:
 def _label_stages(workspace: Workspace, stage: str) -> Iterator[Stage]:
     reads = 1 + 2 * len(neighbours(workspace.plan)) / len(workspace.plan)
     yield Stage(reconciliation_of(stage), reads * label_voxels(workspace) / _LABEL_RATE)
-    yield Stage(blocks_stage_of(stage), workspace.inputs.box.size / _FILE_RATE)
+    yield Stage(blocks_stage_of(stage), _region_seconds(workspace))
 
 
 def _final_stages(workspace: Workspace) -> Iterator[Stage]:
     """Coarser scales, and what one process writes in the end."""
-    outputs, seconds = workspace.config.outputs, workspace.inputs.box.size / _FILE_RATE
+    outputs, seconds = workspace.config.outputs, _region_seconds(workspace)
     if outputs.precomputed:
         yield Stage(SCALES, _COARSER * len(workspace.volumes_written) * seconds)
     if formats_of(outputs):
         yield Stage(FORMATS, formats_of(outputs) * seconds)
+
+
+def _region_seconds(workspace: Workspace) -> float:
+    """What it takes to read or write the labels of the whole region once."""
+    return sum(block.size for block in workspace.blocks()) / _FILE_RATE
