@@ -72,7 +72,13 @@ def progress_of(config: ConfigView, stages: Sequence[Stage]) -> RunProgress:
 def aside(
     progress: RunProgress, report: Callable[[StageReport], None], tell: Callable[[str], None]
 ) -> tuple[Callable[[StageReport], None], Callable[[str], None]]:
-    """The same two functions, which may print; the display gives way while they do."""
+    """The same two functions, which may print; the display gives way while they do.
+
+    Args:
+      progress: the display.
+      report: takes a finished stage.
+      tell: takes a line.
+    """
 
     def report_aside(stage: StageReport) -> None:
         with progress.aside():

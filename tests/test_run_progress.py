@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_project import CUT, make_bars, run
+from tiny_project import CUT, REQUEST, TINY, make_bars, run, write_checkpoint
 
-from inference import stage_reports
+from inference import checkpoints, stage_reports
 from jobs import RunProgress, Stage, Work, run_progress
 
 STAGES = [Stage("forward", 60), Stage("reversed", 30), Stage("blocks", 10)]
@@ -180,6 +181,23 @@ def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[RunProgr
     monkeypatch.setattr(stage_reports, "RunProgress", OnTerminal)
     monkeypatch.setattr(run_progress, "_DRAW_EVERY_S", 0)
     return made
+
+
+def test_a_request_shows_the_voxels_it_has_filled(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_bars()
+    write_checkpoint("model.ckpt-7", TINY)
+    monkeypatch.setattr(run_progress, "_DRAW_EVERY_S", 0)
+    monkeypatch.setattr(checkpoints, "_LOOK_EVERY_S", 0)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    box = "size { x: 24 y: 22 z: 20 }"
+    assert run("--inference_request", REQUEST.replace("DEPTH", "1"), "--bounding_box", box) == 0
+    frames = sys.stderr.getvalue().split("\r")  # type: ignore[attr-defined]
+    assert len({frame.split("|")[0] for frame in frames}) > 3, "it moves"
+    assert all(frame.startswith("segmenting:") for frame in frames if frame.strip())
+    assert "fov_per_s=" in frames[-2] and "100%" in frames[-1]
 
 
 PASSES = 'passes { name: "forward" } passes { name: "reversed" seed_order: REVERSED }'
