@@ -1,25 +1,129 @@
-"""How good a result is: figures of a segmentation against ground truth."""
+"""How good a result is: figures against labels and skeletons, errors as data, the report."""
 
-from evaluation.errors import EvaluationError
-from evaluation.overlap import (
-    AdaptedRand,
-    ContingencyTable,
-    adapted_rand,
-    contingency,
-    coverage,
-    overlap_metrics,
-    table_metrics,
-    variation_of_information,
-)
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from evaluation.average_precision import (
+        ScoreHistogram,
+        compare_scores,
+        score_histogram,
+    )
+    from evaluation.best_overlap import BestOverlaps, best_ious
+    from evaluation.blockwise import common_box, compare_volumes
+    from evaluation.boundaries import without_boundaries
+    from evaluation.clefts import cleft_distances, cremi_clefts
+    from evaluation.detected_errors import DetectedError, read_errors, write_errors
+    from evaluation.erl import RunLengths, erl_metrics, neuron_table, run_lengths
+    from evaluation.errors import EvaluationError
+    from evaluation.instances import InstanceMatches, instance_metrics, match_instances
+    from evaluation.node_labels import NodeLabels, look_up_nodes, node_labels_of
+    from evaluation.overlap import (
+        AdaptedRand,
+        ContingencyTable,
+        adapted_rand,
+        contingency,
+        coverage,
+        merge_tables,
+        overlap_metrics,
+        table_metrics,
+        variation_of_information,
+    )
+    from evaluation.skeletonise import skeletonise_volume
+    from evaluation.voxelwise import ConfusionMatrix, class_metrics, compare_classes, confusion_matrix
 
 __all__ = [
     "AdaptedRand",
+    "BestOverlaps",
+    "ConfusionMatrix",
     "ContingencyTable",
+    "DetectedError",
     "EvaluationError",
+    "InstanceMatches",
+    "NodeLabels",
+    "RunLengths",
+    "ScoreHistogram",
     "adapted_rand",
+    "best_ious",
+    "class_metrics",
+    "cleft_distances",
+    "common_box",
+    "compare_classes",
+    "compare_scores",
+    "compare_volumes",
+    "confusion_matrix",
     "contingency",
     "coverage",
+    "cremi_clefts",
+    "erl_metrics",
+    "instance_metrics",
+    "look_up_nodes",
+    "match_instances",
+    "merge_tables",
+    "neuron_table",
+    "node_labels_of",
     "overlap_metrics",
+    "read_errors",
+    "run_lengths",
+    "score_histogram",
+    "skeletonise_volume",
     "table_metrics",
     "variation_of_information",
+    "without_boundaries",
+    "write_errors",
 ]
+
+# A name's module is loaded when the name is first used: `import evaluation` stays as light as its docstring. A
+# function that is named like its module is not offered here: the module would take its place once imported.
+_HOMES = {
+    "AdaptedRand": "overlap",
+    "BestOverlaps": "best_overlap",
+    "ConfusionMatrix": "voxelwise",
+    "ContingencyTable": "overlap",
+    "DetectedError": "detected_errors",
+    "EvaluationError": "errors",
+    "InstanceMatches": "instances",
+    "NodeLabels": "node_labels",
+    "RunLengths": "erl",
+    "ScoreHistogram": "average_precision",
+    "adapted_rand": "overlap",
+    "best_ious": "best_overlap",
+    "class_metrics": "voxelwise",
+    "cleft_distances": "clefts",
+    "common_box": "blockwise",
+    "compare_classes": "voxelwise",
+    "compare_scores": "average_precision",
+    "compare_volumes": "blockwise",
+    "confusion_matrix": "voxelwise",
+    "contingency": "overlap",
+    "coverage": "overlap",
+    "cremi_clefts": "clefts",
+    "erl_metrics": "erl",
+    "instance_metrics": "instances",
+    "look_up_nodes": "node_labels",
+    "match_instances": "instances",
+    "merge_tables": "overlap",
+    "neuron_table": "erl",
+    "node_labels_of": "node_labels",
+    "overlap_metrics": "overlap",
+    "read_errors": "detected_errors",
+    "run_lengths": "erl",
+    "score_histogram": "average_precision",
+    "skeletonise_volume": "skeletonise",
+    "table_metrics": "overlap",
+    "variation_of_information": "overlap",
+    "without_boundaries": "boundaries",
+    "write_errors": "detected_errors",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'evaluation' has no attribute '{name}'")
+    return getattr(import_module(f"evaluation.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
