@@ -75,17 +75,45 @@ def box_bounds(box: ConfigView) -> tuple[Zyx, Zyx]:
     return (z, y, x), (z + depth, y + height, x + width)
 
 
+def region_boxes(inference: ConfigView) -> list[tuple[Zyx, Zyx]]:
+    """The boxes an `Inference` section asks for.
+
+    Args:
+        inference: a view of the section.
+
+    Returns:
+        Start and stop of each in voxels, both z, y, x, the stop excluded; none stands for the whole volume.
+
+    Raises:
+        ConfigError: `boxes` and one of `box` and `bounding_box` are both given.
+    """
+    box = inference.box or inference.bounding_box
+    if box is not None and inference.boxes:
+        name = "box" if inference.box is not None else "bounding_box"
+        raise ConfigError(
+            f"inference.{name} and inference.boxes are both given; make inference.{name} one of the boxes"
+        )
+    return [box_bounds(each) for each in ([box] if box is not None else inference.boxes)]
+
+
 def region_bounds(inference: ConfigView) -> tuple[Zyx, Zyx] | None:
-    """The region an `Inference` section asks for.
+    """The region an `Inference` section asks for, from the lowest to the highest corner of its boxes.
 
     Args:
         inference: a view of the section.
 
     Returns:
         Start and stop in voxels, both z, y, x, the stop excluded; None stands for the whole volume.
+
+    Raises:
+        ConfigError: see `region_boxes`.
     """
-    box = inference.box or inference.bounding_box
-    return None if box is None else box_bounds(box)
+    boxes = region_boxes(inference)
+    if not boxes:
+        return None
+    z, y, x = (min(axis) for axis in zip(*(start for start, _ in boxes), strict=True))
+    depth, height, width = (max(axis) for axis in zip(*(stop for _, stop in boxes), strict=True))
+    return (z, y, x), (depth, height, width)
 
 
 def find_config(name: str | os.PathLike[str]) -> Path:

@@ -1,4 +1,4 @@
-"""What a project starts from: network, image (or phantom), ground truth and the box to segment."""
+"""What a project starts from: image (or phantom), ground truth and the boxes to segment."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import hashlib
 import itertools
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from configs import ConfigView, region_bounds
+from configs.loading import region_boxes
 from jobs.pieces import atomic_path
 from volumes import Box, Volume, VolumeError, create_volume, open_volume
 from volumes.arrays import ArrayVolume
@@ -26,11 +27,39 @@ _RAW, _LABELS = "volumes/raw", "volumes/labels/neuron_ids"
 
 @dataclass(frozen=True)
 class Inputs:
-    """The image, its ground truth (None = there is none) and the box to segment."""
+    """The image and what of it is segmented.
+
+    Attributes:
+      image: the raw volume.
+      labels: its ground truth; None = there is none.
+      box: the region, from the lowest to the highest corner of all boxes.
+      boxes: what is segmented, absolute; they may overlap. Voxels outside of all of them stay empty.
+    """
 
     image: Volume
     labels: Volume | None
     box: Box
+    boxes: tuple[Box, ...]
+
+    @property
+    def voxels(self) -> int:
+        """How many voxels lie in the boxes."""
+        return _united_size([tuple(zip(box.start, box.stop, strict=True)) for box in self.boxes])
+
+    def touches(self, box: Box) -> bool:
+        """Whether a box (absolute) shares voxels with one of those to segment."""
+        return any(not box.intersect(each).is_empty for each in self.boxes)
+
+    def cleared(self, voxels: np.ndarray, box: Box) -> np.ndarray:
+        """The voxels (z, y, x) of a box (absolute), 0 where none of the boxes to segment is."""
+        if any(each.contains_box(box) for each in self.boxes):
+            return voxels
+        kept = np.zeros_like(voxels)
+        for each in self.boxes:
+            part = each.intersect(box)
+            if not part.is_empty:
+                kept[part.slices(box.start)] = voxels[part.slices(box.start)]
+        return kept
 
 
 def open_inputs(config: ConfigView) -> Inputs:
@@ -96,20 +125,59 @@ def blocks_of(region: Box) -> Iterator[Box]:
         yield Box.from_shape((BLOCK_EDGE,) * 3, corner).intersect(region)
 
 
+def in_blocks(box: Box, region: Box) -> Box:
+    """The voxels of all blocks of a region, see `blocks_of`, that a box touches.
+
+    Args:
+      box: absolute, in the region.
+      region: what is cut into blocks, absolute.
+    """
+    ends = zip(box.start, box.stop, region.start, strict=True)
+    corners = [
+        (first + (low - first) // BLOCK_EDGE * BLOCK_EDGE, first - (first - high) // BLOCK_EDGE * BLOCK_EDGE)
+        for low, high, first in ends
+    ]
+    (z, y, x), (depth, height, width) = zip(*corners, strict=True)
+    return Box((z, y, x), (depth, height, width)).intersect(region)
+
+
 def _inputs(config: ConfigView, image: Volume, labels: Volume | None) -> Inputs:
     """Image and ground truth with the box; `labels` gives way to those that the config names."""
-    region = region_bounds(config.inference)
-    box = image.bounds if region is None else Box(*region)
-    if not image.bounds.contains_box(box):
-        raise VolumeError(
-            f"box {box} leaves volume '{image.spec}' ({image.bounds}); shrink inference.box to lie inside"
-        )
+    boxes = _boxes(config, image)
+    box = Box(*(region_bounds(config.inference) or (image.bounds.start, image.bounds.stop)))
     source = config.evaluation.labels if config.evaluation is not None else None
     if source is not None:
         labels = open_volume(source.spec, voxel_size_nm=_nm(source) or image.voxel_size_nm)
     if labels is not None:
         _require_same_grid(image, labels, box)
-    return Inputs(image, labels, box)
+    inputs = Inputs(image, labels, box, boxes)
+    if labels is not None:
+        _require_some(labels, inputs)
+    return inputs
+
+
+def _boxes(config: ConfigView, image: Volume) -> tuple[Box, ...]:
+    """What is segmented of an image: all of it, or the boxes asked for."""
+    boxes = [Box(*bounds) for bounds in region_boxes(config.inference)]
+    for index, box in enumerate(boxes):
+        if not image.bounds.contains_box(box):
+            name = f"inference.boxes[{index}]" if config.inference.boxes else "inference.box"
+            raise VolumeError(
+                f"box {box} leaves volume '{image.spec}' ({image.bounds}); shrink {name} to lie inside"
+            )
+    return tuple(boxes) or (image.bounds,)
+
+
+def _united_size(boxes: Sequence[tuple[tuple[int, int], ...]]) -> int:
+    """Voxels that any of several boxes holds, each given by its start and stop along some axes."""
+    if not boxes or not boxes[0]:
+        return len(boxes[:1])
+    cuts = sorted({end for span, *_ in boxes for end in span})
+    return sum(
+        (high - low)
+        * _united_size([tuple(rest) for span, *rest in boxes if span[0] <= low and high <= span[1]])
+        for low, high in itertools.pairwise(cuts)
+    )
 
 
 def _nm(source: ConfigView) -> tuple[float, float, float] | None:
@@ -129,8 +197,13 @@ def _require_same_grid(image: Volume, labels: Volume, box: Box) -> None:
         )
     if not np.issubdtype(labels.dtype, np.integer):
         raise VolumeError(f"labels '{labels.spec}' are {labels.dtype}; object IDs are integers, convert them")
-    if not any(labels.read(block).any() for block in blocks_of(box)):
-        raise VolumeError(f"labels '{labels.spec}' are 0 in all of {box}; check the dataset and the box")
+
+
+def _require_some(labels: Volume, inputs: Inputs) -> None:
+    parts = (part for box in inputs.boxes for part in blocks_of(box))
+    if not any(labels.read(part).any() for part in parts):
+        where = " and ".join(map(str, inputs.boxes))
+        raise VolumeError(f"labels '{labels.spec}' are 0 in all of {where}; check the dataset and the box")
 
 
 def _phantom_spec(section: ConfigView) -> PhantomSpec:

@@ -135,18 +135,18 @@ def write_streams(
     asked, output, blocks = workspace.config.outputs, workspace.output, list(blocks)
     writers = {_HDF5: (asked.hdf5, _write_hdf5), _ZARR: (asked.zarr, _write_zarr)}
     wanted = {name: write for name, (is_wanted, write) in writers.items() if is_wanted}
+    units = sum(block.size for block in blocks)
     if wanted:
-        units = len(wanted) * workspace.inputs.box.size
-        progress.begin(FORMATS, units=units, pieces=len(wanted))
+        progress.begin(FORMATS, units=len(wanted) * units, pieces=len(wanted))
     for name, write in wanted.items():
         fill = partial(_fill, workspace, read, blocks, progress)
         if not write_unless_there(output, [name], made_from, partial(write, output / name, fill)):
-            progress.advance(workspace.inputs.box.size, found=workspace.inputs.box.size)
+            progress.advance(units, found=units)
         progress.end_piece()
 
 
 def write_picture(workspace: Workspace, made_from: Mapping[str, object], read: ReadBlock) -> None:
-    """Three slices through the middle of the region; of a large one, of the part around its middle.
+    """Three slices through the middle of the first box; of a large one, of the part around its middle.
 
     One that is there stays.
 
@@ -155,7 +155,7 @@ def write_picture(workspace: Workspace, made_from: Mapping[str, object], read: R
       made_from: plain values that the supervoxels follow from.
       read: gives the supervoxels, uint64 (z, y, x), of a box (absolute).
     """
-    box = _middle(workspace.inputs.box)
+    box = _middle(workspace.inputs.boxes[0])
     image, path = workspace.inputs.image, workspace.output / "slices.png"
     title = f"{workspace.config.name}: {image.spec}, {box}"
 

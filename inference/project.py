@@ -17,10 +17,11 @@ import numpy as np
 
 from configs import ConfigError, ConfigView, load_config, save_resolved
 from inference.batching import measured_batch_size
+from inference.finished_blocks import Targets, assemble
 from inference.flooding import PieceReport, flood_subvolume
 from inference.identity import check_directory, claim_directory
 from inference.inputs import Inputs, planned_inputs, require_object_ids
-from inference.label_stages import Targets, assemble, combine_subvolume, reconciliation_directory
+from inference.label_stages import combine_subvolume, reconciliation_directory
 from inference.masks import check_masks
 from inference.outputs import (
     remove_what_kills_left,
@@ -182,7 +183,8 @@ def require_runnable(workspace: Workspace) -> None:
             box = each.own_box(subvolume.box)
             require_segmentable(Subject(each.image, box, region, each.network, each.settings))
     if workspace.inputs.labels is not None:
-        require_object_ids(workspace.inputs.labels, workspace.inputs.box)
+        for part in workspace.inputs.boxes:
+            require_object_ids(workspace.inputs.labels, part)
 
 
 def _run(

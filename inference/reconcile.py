@@ -1,6 +1,7 @@
 """Runs the reconciliation of one stage over all its subvolumes: measure, compare, number, finish.
 
-The client holds objects and pairs of objects, never voxels; see `inference.label_stages` for the pieces.
+The client holds objects and pairs of objects, never voxels; see `inference.label_stages` and
+`inference.finished_blocks` for the pieces.
 """
 
 from __future__ import annotations
@@ -12,14 +13,11 @@ from typing import Any
 import numpy as np
 
 from evaluation import ContingencyTable, table_metrics
+from inference.finished_blocks import Targets, block_path, contingency_of, finish_block
 from inference.flooding import PieceReport
 from inference.identity import array_digest, claim_directory, settings_digest
 from inference.label_stages import (
-    Targets,
-    block_path,
     compare_neighbours,
-    contingency_of,
-    finish_block,
     ids_path,
     kept_piece,
     measure_subvolume,
@@ -35,6 +33,9 @@ from jobs.pieces import load_npz
 from jobs.plan import neighbours
 from jobs.run_progress import RunProgress
 from jobs.workers import Pool
+
+# Part of what the supervoxels of a volume that was cut follow from (docs/decisions/0016).
+_FILLED = {"empty_in_overlaps": "filled by the neighbour"}
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def describe_reconciliation(workspace: Workspace, stage: str) -> dict[str, objec
         "min_share": section.min_share,
         "min_overlap_voxels": section.min_overlap_voxels,
         "reconciliation_min_size": workspace.smallest_supervoxel(stage),
+        **(_FILLED if len(workspace.plan) > 1 else {}),
     }
 
 
@@ -96,9 +98,13 @@ def reconcile_stage(
     _tell(pool.map(measure_subvolume, measures, progress=progress), progress)
     _tell(pool.map(compare_neighbours, compares, progress=progress), progress)
     measured = [load_npz(objects_path(workspace, stage, i)) for i in range(len(plan))]
-    edges = ((i, j, load_npz(pairs_path(workspace, stage, i, j))["pairs"]) for i, j in pairs)
+    compared = {(i, j): load_npz(pairs_path(workspace, stage, i, j)) for i, j in pairs}
+    edges = ((i, j, arrays["pairs"]) for (i, j), arrays in compared.items())
     ids = global_ids([each["ids"] for each in measured], edges)
     voxels = np.concatenate([each["core_voxels"] for each in measured])
+    for (i, j), arrays in compared.items():
+        _add_fills(voxels, ids, i, arrays["first_fills"])
+        _add_fills(voxels, ids, j, arrays["second_fills"])
     ids = shifted(drop_small(ids, voxels, workspace.smallest_supervoxel(stage)), above)
     kept = np.unique(ids.global_ids[voxels > 0])
     digest = array_digest(np.stack([ids.local_ids, ids.global_ids]))
@@ -132,7 +138,7 @@ def finish_stage(
         )
         for block in blocks
     ]
-    progress.begin(blocks_stage_of(done.stage), units=workspace.inputs.box.size, pieces=len(blocks))
+    progress.begin(blocks_stage_of(done.stage), units=sum(b.size for b in blocks), pieces=len(blocks))
     _tell(pool.map(finish_block, pieces, progress=progress), progress)
     if workspace.inputs.labels is None:
         return {}
@@ -156,6 +162,12 @@ def block_arrays(workspace: Workspace, stage: str) -> Iterator[dict[str, np.ndar
     """
     for block in workspace.blocks():
         yield load_npz(block_path(workspace, stage, block))
+
+
+def _add_fills(voxels: np.ndarray, ids: GlobalIds, position: int, fills: np.ndarray) -> None:
+    """Adds what the objects of one subvolume fill in a neighbour, (n, 2) IDs and voxels, to all voxels."""
+    local, _ = ids.lookup(position)
+    voxels[ids.offsets[position] + np.searchsorted(local, fills[:, 0])] += fills[:, 1].astype(np.int64)
 
 
 def _save(workspace: Workspace, done: Reconciled, ids: GlobalIds, position: int) -> PieceReport:

@@ -265,7 +265,7 @@ def _survey(workspace: Reseeding, pool: Pool, progress: RunProgress) -> tuple[Su
     """The table of what is there, and a name of it."""
     blocks = workspace.blocks()
     pieces = [Piece(f"block {b} before", (workspace.job, b), b.size) for b in blocks]
-    progress.begin(BEFORE, units=workspace.inputs.box.size, pieces=len(pieces))
+    progress.begin(BEFORE, units=sum(block.size for block in blocks), pieces=len(pieces))
     pool.map(survey_block, pieces, progress=progress)
     names = {
         str(block): str(arrays["made_from"])
@@ -284,7 +284,7 @@ def _described(
     workspace: Reseeding, name: str, table: SupervoxelTable, blocks: Iterator[dict[str, np.ndarray]]
 ) -> StageReport:
     metrics = {} if workspace.inputs.labels is None else figures_of(blocks)
-    counts = {"objects": len(table.ids), "subvolumes": 1, "voxels": workspace.inputs.box.size}
+    counts = {"objects": len(table.ids), "subvolumes": 1, "voxels": workspace.inputs.voxels}
     return StageReport(name, counts, metrics, reused=False)
 
 
@@ -302,7 +302,7 @@ def _finished(
 def _coverage(workspace: Reseeding, table: SupervoxelTable, stage: StageReport) -> float:
     if stage.metrics:
         return float(stage.metrics["coverage"])
-    return float(table.voxels.sum() / workspace.inputs.box.size)
+    return float(table.voxels.sum() / workspace.inputs.voxels)
 
 
 def _tell_points(workspace: Reseeding, points: _Points, highest: int) -> str:

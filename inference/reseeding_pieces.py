@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from inference.context import grown
+from inference.finished_blocks import examined
 from inference.flooding import PieceReport, flood_or_find, workspace_of
 from inference.identity import array_digest, settings_digest
-from inference.label_stages import examined, kept_piece
+from inference.label_stages import kept_piece
 from inference.passes import ResolvedPass
 from inference.reconciliation import object_voxels, relabel
 from inference.reseeding_job import STAGE, Reseeding, ReseedingJob, seed_room, seeds_in

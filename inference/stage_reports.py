@@ -55,7 +55,7 @@ def counts_of(workspace: Workspace, pieces: Iterable[PieceReport]) -> dict[str, 
         **sums,
         "objects": int(local),
         "subvolumes": len(pieces),
-        "voxels": workspace.inputs.box.size,
+        "voxels": workspace.inputs.voxels,
     }
 
 

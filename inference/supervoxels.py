@@ -1,8 +1,9 @@
 """The supervoxels of a project as files: Precomputed with a pyramid, and the table of all of them.
 
-Blocks of the finest scale are written by the workers that finish them (`inference.label_stages`), coarser
+Blocks of the finest scale are written by the workers that finish them (`inference.finished_blocks`), coarser
 scales after that, scale by scale. Folders are filled under an unfinished name; a run that was interrupted
-goes on filling them.
+goes on filling them. A digest of every block of every scale is kept, so that a rerun notices one that was
+damaged, names it and writes it again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.label_stages import Targets, reconciliation_directory
+from inference.finished_blocks import Targets, flaw_of
+from inference.flooding import PieceReport
+from inference.identity import array_digest
+from inference.inputs import in_blocks
+from inference.label_stages import kept_piece, reconciliation_directory
 from inference.outputs import put_in_place, unfinished
 from inference.reconcile import Reconciled, block_arrays
 from inference.run_plan import SCALES
@@ -34,7 +39,7 @@ from jobs.run_progress import RunProgress
 from jobs.workers import Pool
 from volumes import Box, open_volume
 from volumes.precomputed import DTYPES
-from volumes.pyramid import create_pyramid, fill_scale, next_factors, scale_blocks
+from volumes.pyramid import coarser_bounds, create_pyramid, fill_scale, next_factors, scale_blocks
 
 _CHUNKS = 4
 _TABLES_AT_ONCE = 64
@@ -55,13 +60,14 @@ def open_targets(workspace: Workspace, done: Reconciled) -> Targets:
     """
     if not workspace.config.outputs.precomputed:
         return Targets()
-    dtypes = {"supervoxels": np.dtype(np.uint64), "image": workspace.inputs.image.dtype}
-    folders = {n: workspace.output / n for n in workspace.volumes_written if dtypes[n].name in DTYPES}
+    dtypes = _dtypes(workspace)
+    folders = {name: workspace.output / name for name in dtypes}
     if not _holds(_note(workspace), workspace, done, folders.values()):
         _note(workspace).unlink(missing_ok=True)
         folders = {name: unfinished(folder) for name, folder in folders.items()}
         if not _holds(_note(workspace, begun=True), workspace, done, folders.values()):
-            shutil.rmtree(reconciliation_directory(workspace, done.stage) / "blocks", ignore_errors=True)
+            for finished in ("blocks", "scales"):
+                shutil.rmtree(reconciliation_directory(workspace, done.stage) / finished, ignore_errors=True)
             for name, folder in folders.items():
                 shutil.rmtree(folder, ignore_errors=True)
                 _create(workspace, name, folder, dtypes[name])
@@ -73,7 +79,7 @@ def open_targets(workspace: Workspace, done: Reconciled) -> Targets:
 def put_supervoxels_in_place(
     workspace: Workspace, done: Reconciled, pool: Pool, progress: RunProgress
 ) -> None:
-    """Fills the coarser scales of what was written; then the folders take their places.
+    """Fills the coarser scales of what was written, unless they are; then the folders take their places.
 
     Args:
       workspace: of the project.
@@ -81,15 +87,23 @@ def put_supervoxels_in_place(
       pool: where the pieces of coarser scales run.
       progress: of the run; counts blocks of all scales.
     """
-    places = {name: unfinished(workspace.output / name) for name in workspace.volumes_written}
-    scales = {name: _scale_pieces(place, name) for name, place in places.items() if (place / "info").exists()}
-    if scales:
-        count = sum(len(pieces) for each in scales.values() for pieces in each)
-        progress.begin(SCALES, units=count, pieces=count)
+    if not workspace.config.outputs.precomputed:
+        return
+    begun = {name: unfinished(workspace.output / name) for name in _dtypes(workspace)}
+    begun = {name: folder for name, folder in begun.items() if (folder / "info").exists()}
+    scales = {
+        name: _scale_pieces(workspace, done, name, begun.get(name, workspace.output / name))
+        for name in _dtypes(workspace)
+    }
+    count = sum(len(pieces) for each in scales.values() for pieces in each)
+    progress.begin(SCALES, units=count, pieces=count)
     for name, each in scales.items():
         for pieces in each:
-            pool.map(fill_block, pieces, progress=progress)
-        put_in_place(workspace.output / name)
+            for note in (report.note for report in pool.map(fill_block, pieces, progress=progress)):
+                if note:
+                    progress.write(f"note: {note}")
+        if name in begun:
+            put_in_place(workspace.output / name)
     _write_note(_note(workspace), workspace, done)
     _note(workspace, begun=True).unlink(missing_ok=True)
 
@@ -145,20 +159,35 @@ def table_of(blocks: Iterable[dict[str, np.ndarray]]) -> SupervoxelTable:
     return merge_tables([merged, *waiting])
 
 
-def fill_block(spec: str, scale: int, box: Box, labels: bool) -> None:
+def fill_block(path: Path, ids_digest: str, spec: str, scale: int, box: Box, labels: bool) -> PieceReport:
     """One block of a coarser scale, from the next finer one; a piece of work.
 
     Args:
+      path: keeps a digest of its voxels.
+      ids_digest: names the IDs of the supervoxels.
       spec: of the Precomputed volume.
       scale: index of the scale to fill, from 1.
       box: what to fill, in voxels of that scale.
       labels: whether voxels are object IDs.
     """
-    with (
-        open_volume(f"{spec}#{scale - 1}", mode="r+") as fine,
-        open_volume(f"{spec}#{scale}", mode="r+") as coarse,
-    ):
-        fill_scale(fine, coarse, next_factors(fine.voxel_size_nm), box, labels=labels)
+
+    def fill() -> dict[str, np.ndarray]:
+        with (
+            open_volume(f"{spec}#{scale - 1}", mode="r+") as fine,
+            open_volume(f"{spec}#{scale}", mode="r+") as coarse,
+        ):
+            fill_scale(fine, coarse, next_factors(fine.voxel_size_nm), box, labels=labels)
+            return {"digest": np.array(array_digest(coarse.read(box)))}
+
+    return kept_piece(
+        path, ids_digest, fill, lambda arrays: flaw_of(f"{spec}#{scale}", box, str(arrays["digest"]))
+    )
+
+
+def _dtypes(workspace: Workspace) -> dict[str, np.dtype]:
+    """What the Precomputed volumes hold, by name; an image that Precomputed cannot hold is left out."""
+    dtypes = {"supervoxels": np.dtype(np.uint64), "image": workspace.inputs.image.dtype}
+    return {name: dtypes[name] for name in workspace.volumes_written if dtypes[name].name in DTYPES}
 
 
 def _create(workspace: Workspace, name: str, folder: Path, dtype: np.dtype) -> None:
@@ -174,20 +203,40 @@ def _create(workspace: Workspace, name: str, folder: Path, dtype: np.dtype) -> N
         volume.close()
 
 
-def _scale_pieces(folder: Path, name: str) -> list[list[Piece]]:
-    """What fills the coarser scales of a volume, scale by scale."""
+def _scale_pieces(workspace: Workspace, done: Reconciled, name: str, folder: Path) -> list[list[Piece]]:
+    """What fills the coarser scales of a volume, scale by scale: all blocks that cover written voxels."""
     spec = f"precomputed://file://{folder.resolve()}"
-    found = []
+    region, boxes = workspace.inputs.box, workspace.inputs.boxes
+    written = {in_blocks(box, region) for box in boxes}
+    found, factors = [], next_factors(workspace.inputs.image.voxel_size_nm)
     for scale in range(1, len(json.loads((folder / "info").read_text())["scales"])):
+        written = {coarser_bounds(box, factors) for box in written}
         with open_volume(f"{spec}#{scale}", mode="r+") as volume:
-            blocks = scale_blocks(volume, _CHUNKS)
+            blocks, factors = scale_blocks(volume, _CHUNKS), next_factors(volume.voxel_size_nm)
         found.append(
             [
-                Piece(f"{name} scale {scale}, {block}", (spec, scale, block, name == "supervoxels"))
+                Piece(
+                    f"{name} scale {scale}, {block}",
+                    (
+                        _scale_path(workspace, done, name, scale, block),
+                        done.digest,
+                        spec,
+                        scale,
+                        block,
+                        name == "supervoxels",
+                    ),
+                )
                 for block in blocks
+                if any(not block.intersect(box).is_empty for box in written)
             ]
         )
     return found
+
+
+def _scale_path(workspace: Workspace, done: Reconciled, name: str, scale: int, block: Box) -> Path:
+    z, y, x = block.start
+    folder = reconciliation_directory(workspace, done.stage) / "scales" / f"{name}-{scale}"
+    return folder / f"{x}_{y}_{z}.npz"
 
 
 def _note(workspace: Workspace, *, begun: bool = False) -> Path:

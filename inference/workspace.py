@@ -111,13 +111,18 @@ class Workspace:
         return max(smallest, self.config.consensus.min_size) if stage in self.folds else smallest
 
     @cached_property
+    def positions(self) -> dict[Zyx, int]:
+        """Where in the plan the subvolume of each index is."""
+        return {subvolume.index: position for position, subvolume in enumerate(self.plan)}
+
+    @cached_property
     def touching(self) -> Callable[[Box], list[int]]:
         """Positions in the plan of the subvolumes whose cores a box (absolute, raw voxels) touches."""
         return core_finder(self.plan)
 
     def blocks(self) -> list[Box]:
-        """The region in blocks of whole chunks, in which finished supervoxels are written."""
-        return list(blocks_of(self.inputs.box))
+        """The blocks of whole chunks in which finished supervoxels are written: those that a box touches."""
+        return [block for block in blocks_of(self.inputs.box) if self.inputs.touches(block)]
 
     def completed(self, labels: np.ndarray, box: Box) -> np.ndarray:
         """What is written of a box: the objects of the stage, uint64 (z, y, x), and others that are there."""
@@ -134,13 +139,14 @@ class Workspace:
         return {**description, "masks": masks, "preprocessing": preprocessing, **filled}
 
     def _describe_plan(self) -> dict[str, object]:
-        boxes = [each.box for each in self.plan]
-        region = self.inputs.box
+        region, parts = self.inputs.box, self.inputs.boxes
+        several = {"boxes_zyx": sorted([list(each.start), list(each.stop)] for each in parts)}
         return {
             "region_zyx": [list(region.start), list(region.stop)],
-            "subvolumes": len(boxes),
-            "subvolume_shape_zyx": list(boxes[0].shape),
+            "subvolumes": len(self.plan),
+            "subvolume_shape_zyx": list(self.plan[0].box.shape),
             "overlap_zyx": list(overlap_of(self.config, list(self.passes.values()))),
+            **(several if len(parts) > 1 else {}),
         }
 
 
@@ -166,12 +172,14 @@ def open_workspace(config: ConfigView, inputs: Inputs | None = None) -> Workspac
         inputs,
         {each.name: each for each in passes},
         {fold.name: fold for fold in folds},
-        plan_of(config, passes, inputs.box),
+        plan_of(config, passes, inputs),
     )
 
 
-def plan_of(config: ConfigView, passes: list[ResolvedPass], region: Box) -> list[Subvolume]:
+def plan_of(config: ConfigView, passes: list[ResolvedPass], inputs: Inputs) -> list[Subvolume]:
     """The subvolumes of a region: of the size asked for, or the largest of which two fit into the memory.
+
+    Those whose cores touch none of the boxes to segment are left out.
 
     Beyond an edge of 256 voxels little is gained: there more memory means more subvolumes in flight, and with
     them larger batches.
@@ -179,11 +187,12 @@ def plan_of(config: ConfigView, passes: list[ResolvedPass], region: Box) -> list
     Args:
       config: of the project.
       passes: all of them; the largest field of view counts.
-      region: absolute, raw voxels.
+      inputs: the region and the boxes in it.
 
     Raises:
       ReconstructionError: sizes that cannot be cut.
     """
+    region = inputs.box
     section, in_flight = config.inference.subvolumes, config.inference.subvolumes_in_flight or 2
     size = section.size
     if size is None:
@@ -191,7 +200,10 @@ def plan_of(config: ConfigView, passes: list[ResolvedPass], region: Box) -> list
         memory = int(section.memory_gb * 1e9)
         fitting = largest_size(fov, memory, BYTES_PER_VOXEL, in_flight, region)
         size = tuple(min(n, max(_LARGEST_EDGE, 2 * f)) for n, f in zip(fitting, fov, strict=True))
-    return plan_subvolumes(region, size, overlap_of(config, passes))
+    plan = plan_subvolumes(region, size, overlap_of(config, passes))
+    touched = core_finder(plan)
+    positions = {position for box in inputs.boxes for position in touched(box)}
+    return [plan[position] for position in sorted(positions)]
 
 
 def reach_of(passes: list[ResolvedPass]) -> Zyx:

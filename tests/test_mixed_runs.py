@@ -48,7 +48,7 @@ def test_an_interrupted_run_asked_for_other_scales_writes_those(place, monkeypat
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(written, "_fill_scales", killed)
+        patch.setattr(written, "_scale_pieces", killed)
         write_config(outputs="{ scales: 2 }")
         assert run("--config", "c.textproto") == 130
     write_config(outputs="{ scales: 3 }")
