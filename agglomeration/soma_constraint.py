@@ -79,14 +79,15 @@ def constrained_merges(
       AgglomerationError: arrays of other lengths, unknown supervoxels, or a certainty that is no number.
     """
     _check(ids, id_a, id_b, certainty, soma_of)
-    order = np.lexsort((id_b, id_a, -certainty))
-    first, second = positions_of(ids, id_a)[order], positions_of(ids, id_b)[order]
+    first, second = positions_of(ids, id_a), positions_of(ids, id_b)
+    order = _by_certainty(first, second, certainty)
+    first, second = first[order], second[order]
     roots, somas = np.arange(ids.size), soma_of.astype(np.int64)
     outcome = np.empty(order.size, np.uint8)
     refused_somas = _merge_all(first, second, roots, somas, outcome)
     _settle(roots)
     refused = np.flatnonzero(outcome == _REFUSED)
-    cuts = _cheapest_cuts(first, second, outcome, refused, soma_of)
+    cuts = _cheapest_cuts(first, second, outcome, roots, soma_of)
     accepted = np.empty(order.size, bool)
     accepted[order] = outcome != _REFUSED
     positions = np.append(order, _NONE)
@@ -121,28 +122,29 @@ def _check(
         )
 
 
+def _by_certainty(first: np.ndarray, second: np.ndarray, certainty: np.ndarray) -> np.ndarray:
+    """The order of merges: falling certainty, then ascending pairs of positions, which ascend as IDs do."""
+    if np.all((first[1:] > first[:-1]) | ((first[1:] == first[:-1]) & (second[1:] >= second[:-1]))):
+        return np.argsort(-certainty, kind="stable")
+    pairs = np.lexsort((second, first))
+    return pairs[np.argsort(-certainty[pairs], kind="stable")]
+
+
 def _cheapest_cuts(
-    first: np.ndarray, second: np.ndarray, outcome: np.ndarray, refused: np.ndarray, soma_of: np.ndarray
+    first: np.ndarray, second: np.ndarray, outcome: np.ndarray, roots: np.ndarray, soma_of: np.ndarray
 ) -> np.ndarray:
     """For each refused merge the position (in order of certainty) of the weakest join on the way between the
     two cell bodies; -1 = none.
 
     Joins come in order of certainty, so the weakest of several is the one that comes last.
     """
-    joins = np.flatnonzero(outcome == _JOINS)
+    refused = np.flatnonzero(outcome == _REFUSED)
+    concerned = np.zeros(roots.size, bool)
+    concerned[roots[first[refused]]] = concerned[roots[second[refused]]] = True
+    joins = np.flatnonzero((outcome == _JOINS) & concerned[roots[first]])
     starts, partners, edges = _adjacency(first[joins], second[joins], joins, soma_of.size)
-    parent_edge, parent = _towards_somas(starts, partners, edges, soma_of)
-    return _weakest(first[refused], second[refused], parent, parent_edge)
-
-
-def _adjacency(
-    first: np.ndarray, second: np.ndarray, edges: np.ndarray, count: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The partners of node i and the edges to them: entries `starts[i]` to `starts[i + 1]`."""
-    here, there = np.concatenate([first, second]), np.concatenate([second, first])
-    order = np.argsort(here, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(np.bincount(here, minlength=count))])
-    return starts, there[order], np.concatenate([edges, edges])[order]
+    weakest = _weakest_towards_somas(starts, partners, edges, soma_of)
+    return np.maximum(weakest[first[refused]], weakest[second[refused]])
 
 
 @njit(cache=True, nogil=True)
@@ -188,12 +190,32 @@ def _settle(roots: np.ndarray) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _towards_somas(
+def _adjacency(
+    first: np.ndarray, second: np.ndarray, edges: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The partners of node i and the edges to them: entries `starts[i]` to `starts[i + 1]`."""
+    starts = np.zeros(count + 1, np.int64)
+    for i in range(first.size):
+        starts[first[i]] += 1
+        starts[second[i]] += 1
+    # Each start is set to the end of its entries and goes down as they are filled in from behind.
+    for node in range(1, count + 1):
+        starts[node] += starts[node - 1]
+    partners, by = np.empty(2 * first.size, np.int64), np.empty(2 * first.size, np.int64)
+    for i in range(first.size - 1, -1, -1):
+        for here, there in ((first[i], second[i]), (second[i], first[i])):
+            starts[here] -= 1
+            partners[starts[here]], by[starts[here]] = there, edges[i]
+    return starts, partners, by
+
+
+@njit(cache=True, nogil=True)
+def _weakest_towards_somas(
     starts: np.ndarray, partners: np.ndarray, edges: np.ndarray, soma_of: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """For every node the edge to, and the next node on, the way to the nearest node with a cell body."""
-    parent_edge = np.full(soma_of.size, -1, np.int64)
-    parent = np.full(soma_of.size, -1, np.int64)
+) -> np.ndarray:
+    """For every node the latest edge on its way to the nearest node with a cell body; -1 at that node, and
+    where none is reached."""
+    weakest = np.full(soma_of.size, _NONE, np.int64)
     reached = soma_of > 0
     waiting = np.empty(soma_of.size, np.int64)
     begin, end = 0, 0
@@ -208,22 +230,7 @@ def _towards_somas(
             other = partners[entry]
             if not reached[other]:
                 reached[other] = True
-                parent[other], parent_edge[other] = node, edges[entry]
+                weakest[other] = max(weakest[node], edges[entry])
                 waiting[end] = other
                 end += 1
-    return parent_edge, parent
-
-
-@njit(cache=True, nogil=True)
-def _weakest(
-    first: np.ndarray, second: np.ndarray, parent: np.ndarray, parent_edge: np.ndarray
-) -> np.ndarray:
-    """The latest edge on the ways from both ends of each merge to a cell body; -1 where both are there."""
-    weakest = np.full(first.size, -1, np.int64)
-    for i in range(first.size):
-        for end in (first[i], second[i]):
-            node = end
-            while parent[node] >= 0:
-                weakest[i] = max(weakest[i], parent_edge[node])
-                node = parent[node]
     return weakest

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agglomeration import AgglomerationError, ConstrainedMerges, components, constrained_merges
+from agglomeration.merge_graph import positions_of
 
 
 def ids_of(*values: int) -> np.ndarray:
@@ -34,6 +35,25 @@ def test_a_merge_of_an_unknown_supervoxel_is_refused_by_name() -> None:
         components(ids_of(3, 5), ids_of(3), ids_of(7))
 
 
+@pytest.mark.parametrize(
+    "ids",
+    [(7,), (0, 2**64 - 1), (1, 2, 3, 2**40, 2**40 + 1, 2**63), tuple(range(5, 5000, 3))],
+    ids=["one", "ends of the range", "in two crowds", "evenly spread"],
+)
+def test_every_id_is_found_where_it_stands(ids: tuple[int, ...]) -> None:
+    known = ids_of(*ids)
+    order = np.random.default_rng(1).permutation(len(ids))
+    assert positions_of(known, known[order]).tolist() == order.tolist()
+    for i in {*(i + 1 for i in ids), 4} - {*ids, 2**64}:
+        with pytest.raises(AgglomerationError, match=f"supervoxel {i} stands"):
+            positions_of(known, ids_of(i))
+
+
+def test_a_merge_without_any_supervoxels_is_refused() -> None:
+    with pytest.raises(AgglomerationError, match="supervoxel 3 stands"):
+        positions_of(ids_of(), ids_of(3))
+
+
 def test_the_less_certain_of_two_ways_between_cell_bodies_is_refused() -> None:
     #   1* - 2 - 3 - 4*        certainties 0.99, 0.7, 0.9
     done = merged(ids_of(1, 2, 3, 4), [(1, 2, 0.99), (2, 3, 0.7), (3, 4, 0.9)], {1: 10, 4: 20})
@@ -44,6 +64,14 @@ def test_the_less_certain_of_two_ways_between_cell_bodies_is_refused() -> None:
     assert (done.refusals.soma_a.tolist(), done.refusals.soma_b.tolist()) == ([10], [20])
     # 3-4 is the weaker one of the two accepted merges on the way from 1 to 4.
     assert done.refusals.cuts.tolist() == [2]
+
+
+def test_the_alternative_is_the_weakest_merge_on_a_long_way() -> None:
+    #   1* - 2 - … - 9, 9 - 10*; the way from 1 to 9 is weakest at 4-5.
+    chain = [(i, i + 1, 0.95 - 0.01 * (i == 4)) for i in range(1, 9)]
+    done = merged(ids_of(*range(1, 11)), [*chain, (9, 10, 0.5)], {1: 1, 10: 2})
+    assert done.refusals.merges.tolist() == [8]
+    assert done.refusals.cuts.tolist() == [3]
 
 
 def test_touching_cell_bodies_have_no_alternative_cut() -> None:
