@@ -1,0 +1,399 @@
+"""The command evaluate: of volumes named one by one, and of a project's stages; files, settings, refusals."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny_project
+from tiny_project import CUT, make_bars, metrics, write_volumes
+
+from commands import evaluate
+from configs import load_config
+from evaluation.comparison import inside
+from evaluation.detected_errors import read_errors
+from evaluation.overlap import overlap_metrics
+from inference.inputs import open_inputs
+from inference.stage_volumes import as_it_ran, finished_stages
+from inference.workspace import open_workspace
+from volumes import Box, Skeleton, write_swc
+
+SHAPE = (12, 24, 120)
+BASE = ("--segmentation", "v.h5:split", "--labels", "v.h5:truth", "--output", "r/metrics.json")
+PASSES = 'passes { name: "forward" } passes { name: "reversed" seed_order: REVERSED }'
+
+
+def straight(y: float, length: int = 100, first: float = 5.0) -> Skeleton:
+    """A line of nodes along x, 10 nm apart, in the middle of a tube."""
+    nodes = [(55.0, y, first + 10 * i) for i in range(length + 1)]
+    return Skeleton(np.array(nodes), np.array([(i, i + 1) for i in range(length)]))
+
+
+@pytest.fixture
+def tubes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+    """Two tubes along x, true and as other segmentations have them, with their centre lines as SWC files."""
+    monkeypatch.chdir(tmp_path)
+    truth = np.zeros(SHAPE, np.uint32)
+    truth[:, 1:11], truth[:, 13:23] = 4, 9
+    split = truth.astype(np.uint64)
+    split[:, 1:11, 60:] = 44
+    merged = (truth > 0).astype(np.uint8)
+    write_volumes("v.h5", truth=truth, split=split, merged=merged, raw=truth.astype(np.uint8) * 20)
+    Path("skeletons").mkdir()
+    write_swc("skeletons/4.swc", straight(65.0))
+    write_swc("skeletons/9.swc", straight(185.0))
+    return truth
+
+
+def run(*arguments: str) -> int:
+    return evaluate.run([*arguments])
+
+
+def stage(name: str = "segmentation", folder: str = "r") -> dict[str, Any]:
+    return metrics(folder)[name]
+
+
+def column(path: str, name: str) -> list[str]:
+    return [row[name] for row in csv.DictReader(Path(path).read_text().splitlines())]
+
+
+def message(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().err
+
+
+def test_a_segmentation_is_compared_with_labels_and_skeletons(
+    tubes: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*BASE, "--skeletons", "skeletons/*.swc", "--raw", "v.h5:raw") == 0
+    figures = stage()
+    split = tubes.astype(np.uint64)
+    split[:, 1:11, 60:] = 44
+    expected = overlap_metrics(split, tubes)
+    segmented = expected.pop("segmented_only")
+    assert {name: figures[name] for name in expected} == pytest.approx(expected)
+    assert figures["segmented_only"] == pytest.approx(segmented)
+    # Nodes lie at x 5 … 1005 nm, so that 59 edges lie before the cut at x 600 nm, and 40 behind it.
+    assert figures["erl_nm"] == pytest.approx((590**2 + 400**2 + 1000**2) / 2000)
+    assert figures["max_erl_nm"] == pytest.approx(1000)
+    assert (figures["splits"], figures["mergers"], figures["omissions"]) == (1, 0, 0)
+    (error,) = read_errors("r/errors.jsonl")
+    assert (error.kind, error.segments, error.skeletons) == ("split", (4, 44), (4,))
+    assert error.point_nm == (55.0, 65.0, 600.0)
+    assert column("r/neurons.csv", "id") == ["4", "9"]
+    assert column("r/objects.csv", "best_segment") == ["4", "9"]
+    page = Path("r/report.html").read_text()
+    assert page.count("data:image/png") >= 9 and "v.h5:split" in page
+    table = capsys.readouterr().out
+    assert "VOI split" in table and "0.755" not in table and f"{figures['nerl']:.3f}" in table
+    assert "unsegmented voxels are one object" in table and "r/report.html" in table
+
+
+def test_skeletons_alone_serve_as_ground_truth(tubes: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = (
+        "--segmentation",
+        "v.h5:merged",
+        "--skeletons",
+        "skeletons/*.swc",
+        "--output",
+        "r/metrics.json",
+    )
+    assert run(*arguments) == 0
+    assert "voi_split" not in stage()
+    assert (stage()["nerl"], stage()["mergers"]) == (0, 1)
+    assert not Path("r/objects.csv").exists()
+    assert "VOI" not in capsys.readouterr().out
+
+
+def test_skeletons_are_made_from_labels_that_have_none(tubes: np.ndarray) -> None:
+    pytest.importorskip("kimimaro")
+    assert run(*BASE) == 0
+    assert stage()["skeletons"] == 2
+    assert 0.5 < stage()["nerl"] < 1
+
+
+def test_without_an_output_only_the_table_is_printed(
+    tubes: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = set(Path().rglob("*"))
+    assert run(*BASE[:4], "--skeletons", "skeletons/*.swc") == 0
+    assert set(Path().rglob("*")) == before
+    assert "nERL" in capsys.readouterr().out
+
+
+def test_stages_of_other_names_stay_in_the_file(tubes: np.ndarray) -> None:
+    arguments = ("--skeletons", "skeletons/*.swc")
+    assert run(*BASE, *arguments, "--name", "one") == 0
+    assert (
+        run(
+            *BASE, *arguments, "--name", "two", "--box", "start { x: 0 y: 0 z: 0 } size { x: 50 y: 24 z: 12 }"
+        )
+        == 0
+    )
+    assert stage("one")["nerl"] < stage("two")["nerl"] == 1
+
+
+def test_a_box_cuts_volumes_and_skeletons(tubes: np.ndarray) -> None:
+    box = "start { x: 60 y: 0 z: 0 } size { x: 60 y: 24 z: 12 }"
+    assert run(*BASE, "--skeletons", "skeletons/*.swc", "--box", box) == 0
+    assert stage()["voi_split"] == 0
+    assert stage()["nodes_outside"] == 0
+    assert stage()["max_erl_nm"] == pytest.approx(400)
+
+
+SETTINGS = {
+    "tolerances of nodes": ("merger_tolerance_nodes: [3]", "nerl_tolerant_3_nodes", "nerl_tolerant_2_nodes"),
+    "tolerance of path": ("merger_tolerance_nm: 250", "nerl_tolerant_250_nm", "nerl_tolerant_100_nm"),
+    "boundaries": ("boundary_tolerance_nm: 15", "boundary_tolerant_15_nm", "boundary_tolerant_0_nm"),
+}
+
+
+@pytest.mark.parametrize(("settings", "there", "missing"), SETTINGS.values(), ids=SETTINGS)
+def test_settings_take_effect(tubes: np.ndarray, settings: str, there: str, missing: str) -> None:
+    assert run(*BASE, "--skeletons", "skeletons/*.swc", "--settings", settings) == 0
+    assert there in stage() and missing not in stage()
+    assert settings.partition(":")[0] in Path("r/report.html").read_text()
+
+
+def test_edges_of_skeletons_are_cut_as_asked(tubes: np.ndarray) -> None:
+    whole = ("--segmentation", "v.h5:split", "--skeletons", "long.swc", "--output", "r/metrics.json")
+    write_swc("long.swc", Skeleton(np.array([(55.0, 65.0, 5.0), (55.0, 65.0, 1005.0)]), np.array([(0, 1)])))
+    assert run(*whole) == 0
+    assert (stage()["nerl"], stage()["splits"]) == (0, 1)
+    assert run(*whole, "--settings", "skeleton_edge_nm: 10") == 0
+    assert stage()["nerl"] == pytest.approx((590**2 + 400**2) / 1000**2)
+
+
+def test_a_report_can_be_left_out_and_the_table_count_otherwise(
+    tubes: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ("--settings", "report: false background: LEFT_OUT")
+    assert run(*BASE, "--skeletons", "skeletons/*.swc", *settings) == 0
+    assert not Path("r/report.html").exists()
+    out = capsys.readouterr().out
+    assert "segmented voxels only" in out and "report.html" not in out
+
+
+def test_labels_without_a_large_object_are_noted(
+    tubes: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("kimimaro")
+    assert run(*BASE, "--settings", "skeletonisation { min_voxels: 1000000 }") == 0
+    assert "min_voxels" in message(capsys)
+    assert "nerl" not in stage() and "voi_split" in stage()
+
+
+def test_without_a_maker_of_skeletons_labels_give_overlap_figures(
+    tubes: np.ndarray, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("evaluation.comparison.find_spec", lambda _: None)
+    assert run(*BASE) == 0
+    assert "kimimaro" in message(capsys)
+    assert "nerl" not in stage() and "voi_split" in stage()
+
+
+def test_nodes_outside_the_segmentation_are_counted_and_said(
+    tubes: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_swc("skeletons/9.swc", straight(185.0, 150))
+    assert run(*BASE, "--skeletons", "skeletons/*.swc") == 0
+    assert stage()["nodes_outside"] == 31
+    assert "31 nodes" in message(capsys)
+    assert "31 nodes" in Path("r/report.html").read_text()
+
+
+REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
+    "nothing": ((), "--config"),
+    "no truth": (("--segmentation", "v.h5:split"), "--labels or --skeletons"),
+    "both ways": (("--config", "c", "--labels", "v.h5:truth"), "beside --config"),
+    "missing file": (("--segmentation", "no.h5:x", "--labels", "v.h5:truth"), "no.h5"),
+    "missing skeletons": ((*BASE, "--skeletons", "none/*.swc"), "none"),
+    "float labels": (("--segmentation", "v.h5:split", "--labels", "odd.h5:floats"), "float"),
+    "other voxel size": (("--segmentation", "v.h5:split", "--labels", "coarse.h5:labels"), "nm"),
+    "elsewhere": (("--segmentation", "v.h5:split", "--labels", "far.h5:labels"), "share no voxel"),
+    "image of another size": ((*BASE, "--raw", "coarse.h5:labels"), "image"),
+    "box outside": ((*BASE, "--box", "start { x: 0 y: 0 z: 0 } size { x: 999 y: 2 z: 2 }"), "x 0:999"),
+    "empty box": ((*BASE, "--box", "start { x: 0 y: 0 z: 0 } size { x: 0 y: 2 z: 2 }"), "size"),
+    "skeletons outside": ((*BASE, "--skeletons", "away.swc"), "none of the"),
+    "skeletons outside the box": (
+        (*BASE, "--skeletons", "away.swc", "--box", "start { x: 0 y: 0 z: 0 } size { x: 9 y: 9 z: 9 }"),
+        "no node",
+    ),
+    "empty skeleton": ((*BASE, "--skeletons", "empty.swc"), "empty.swc"),
+    "nothing labelled": (("--segmentation", "v.h5:split", "--labels", "odd.h5:zeros"), "no labelled voxel"),
+    "unknown setting": ((*BASE, "--settings", "skelletons: 3"), "skelletons"),
+    "voxel size in words": ((*BASE, "--voxel_size_nm", "ten,10,10"), "--voxel_size_nm"),
+    "damaged metrics": ((*BASE[:4], "--output", "bad.json"), "bad.json"),
+    "output is a folder": ((*BASE[:4], "--output", "skeletons"), "skeletons"),
+    "unknown config": (("--config", "none.textproto"), "none.textproto"),
+    "argument": (("v.h5",), "v.h5"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "words"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_compared_is_said_in_one_line(
+    tubes: np.ndarray, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], words: str
+) -> None:
+    write_volumes("odd.h5", floats=tubes.astype(np.float32), zeros=np.zeros_like(tubes))
+    write_volumes("coarse.h5", size_nm=(20, 20, 20), labels=tubes)
+    write_volumes("far.h5", start_zyx=(500, 0, 0), labels=tubes)
+    write_swc("away.swc", straight(1e6))
+    Path("empty.swc").write_text("# unit: nm\n")
+    Path("bad.json").write_text("{")
+    assert run(*arguments) == 2
+    (error,) = (line for line in message(capsys).splitlines() if not line.startswith("note: "))
+    assert error.startswith("error: ")
+    assert words in error
+    assert not Path("r/metrics.json").exists()
+
+
+def test_a_skeleton_is_cut_to_what_lies_in_a_box() -> None:
+    line = straight(65.0, 4)
+    radii = Skeleton(line.nodes_nm, line.edges, np.arange(5.0))
+    found = inside({3: radii, 5: straight(9000.0)}, Box((0, 0, 1), (10, 10, 4)), (10, 10, 10))
+    assert list(found) == [3]
+    assert found[3].nodes_nm[:, 2].tolist() == [15, 25, 35]
+    assert found[3].edges.tolist() == [[0, 1], [1, 2]]
+    assert found[3].radii_nm is not None and found[3].radii_nm.tolist() == [1, 2, 3]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished project of two passes and their consensus, cut into eight subvolumes."""
+    folder = tmp_path_factory.mktemp("project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        make_bars(inference=f"{PASSES} {CUT}")
+        assert tiny_project.run("--config", "c.textproto") == 0
+    return folder
+
+
+def test_all_stages_of_a_project_get_their_figures(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project)
+    before = metrics()
+    assert run("--config", "c.textproto") == 0
+    after = metrics()
+    assert list(after) == ["forward", "reversed", "consensus"]
+    for name, figures in before.items():
+        segmented = figures.pop("segmented_only")
+        assert {key: after[name][key] for key in figures} == pytest.approx(figures)
+        assert after[name]["segmented_only"] == pytest.approx(segmented)
+        assert after[name]["nerl"] > 0.9
+    assert json.loads(Path("out/metrics.json").read_text())["config"] == "config.textproto"
+    files = {path.name for path in Path("out").glob("*.*")}
+    assert {
+        "errors.jsonl",
+        "errors-forward.jsonl",
+        "neurons.csv",
+        "neurons-reversed.csv",
+        "report.html",
+    } <= files
+    assert "weights: &#34;net.ffn.h5&#34;" in Path("out/report.html").read_text()
+    assert capsys.readouterr().out.splitlines()[1].startswith("forward")
+
+
+def test_no_network_library_is_loaded(project: Path, repository: Path) -> None:
+    program = (
+        "import sys\nfrom commands.evaluate import run\n"
+        "light = {'numpy', 'h5py', 'matplotlib', 'jinja2', 'numba'} & set(sys.modules)\n"
+        "assert run(['--config', 'c.textproto']) == 0\n"
+        "print(light, {'tensorflow', 'keras', 'jax', 'torch'} & set(sys.modules))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": str(repository), "PATH": "/usr/bin:/bin"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "set() set()"
+
+
+def test_a_stage_is_read_as_a_volume(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    stages = finished_stages(open_workspace(as_it_ran(load_config("c.textproto"))))
+    assert [each.stage for each in stages] == ["forward", "reversed", "consensus"]
+    written = tiny_project.supervoxels()
+    assert np.array_equal(stages[-1].read(), written)
+    box = Box((10, 3, 20), (30, 33, 41))
+    assert np.array_equal(stages[-1].read(box), written[box.slices()])
+
+
+def test_a_segmentation_named_in_the_config_takes_the_place_of_the_stages(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    text = Path("c.textproto").read_text().replace('output_dir: "out"', 'output_dir: "other"')
+    named = 'labels { spec: "data.h5:labels" } segmentation { spec: "data.h5:labels" }'
+    Path("named.textproto").write_text(text.replace('labels { spec: "data.h5:labels" }', named))
+    assert run("--config", "named.textproto", "--name", "mine") == 0
+    assert list(metrics("other")) == ["mine"]
+    assert metrics("other")["mine"]["nerl"] == 1
+
+
+def test_a_project_of_other_settings_is_refused(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project)
+    text = Path("c.textproto").read_text().replace("min_segment_size: 10", "min_segment_size: 11")
+    Path("changed.textproto").write_text(text)
+    assert run("--config", "changed.textproto") == 2
+    assert "min_segment_size" in message(capsys)
+
+
+def test_a_project_without_a_finished_stage_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_bars()
+    assert run("--config", "c.textproto") == 2
+    assert "no finished stage" in message(capsys)
+    assert not Path("out").exists()
+
+
+def test_a_phantom_brings_its_own_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shape = "shape { z: 24 y: 24 x: 24 }"
+    tiny_project.write_config(raw="", phantom=f"{{ {shape} }}", evaluation="")
+    text = Path("c.textproto").read_text().replace('raw { spec: "" }\n', "")
+    Path("c.textproto").write_text(text)
+    config = load_config("c.textproto")
+    inputs = open_inputs(config)
+    assert inputs.labels is not None
+    named = text + f'\nevaluation {{ segmentation {{ spec: "{inputs.labels.spec}" }} }}\n'
+    Path("c.textproto").write_text(named)
+    assert run("--config", "c.textproto") == 0
+    assert stage(folder="out")["arand"] == 0
+
+
+@pytest.mark.slow
+def test_the_published_segmentation_of_fib25_has_the_figures_measured_independently(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    data = shared_data / "data"
+    arguments = (
+        "--segmentation",
+        f"{data}/fib25_training2_google_ffn_dev.h5:segmentation",
+        "--labels",
+        f"{data}/fib25_training2_dev.h5:labels",
+        "--settings",
+        "skeletonisation { min_voxels: 1000000000 }",
+        "--output",
+        str(tmp_path / "metrics.json"),
+    )
+    assert run(*arguments) == 0
+    figures = stage(folder=str(tmp_path))
+    names = ("voi_split", "voi_merge", "arand")
+    assert [round(figures[name], 3) for name in names] == [0.812, 0.785, 0.172]
+    assert [round(figures["segmented_only"][name], 3) for name in names] == [0.538, 0.239, 0.083]
