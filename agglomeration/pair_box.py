@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from agglomeration.errors import AgglomerationError
-from configs import ConfigView
 from inference.context import Margin, grown, normalise, read_with_margin
 from inference.passes import ResolvedPass
 from inference.reconciliation import object_voxels, relabel
@@ -130,12 +129,12 @@ def read_pair_box(
     margin = _margin(box, region, settings.options.radius_zyx if settings.mirror_margin else (0, 0, 0))
     canvas = grown(box, margin)
     grey = read_with_margin(each.image, box, margin)
-    labels, ids = _numbered(_labels(volumes, canvas))
+    labels, ids = numbered(_labels(volumes, canvas))
     return PairBox(
         image=normalise(grey, settings.image_mean, settings.image_stddev, each.image.spec),
         labels=labels,
-        a=_local(ids, id_a, point_zyx, box),
-        b=None if id_b is None else _local(ids, id_b, point_zyx, box),
+        a=local_id(ids, id_a, point_zyx, box),
+        b=None if id_b is None else local_id(ids, id_b, point_zyx, box),
         point=_minus(point_zyx, canvas.start),
         voxel_size_nm=each.image.voxel_size_nm,
         inner=box.shift([-n for n in canvas.start]),
@@ -143,21 +142,6 @@ def read_pair_box(
         origin_zyx=canvas.start,
         movement_mask=_movement_mask(volumes, box, canvas),
     )
-
-
-def resegmentation_pass(config: ConfigView) -> ConfigView:
-    """A config whose one pass states network and options of the agglomeration, in place of its own passes.
-
-    What `agglomeration` leaves out is that of `network` and `inference.options`; all else stays.
-
-    Args:
-      config: of the project, with `agglomeration`.
-    """
-    section = config.agglomeration
-    only = {"name": "resegmentation"}
-    named = config.inference.replace(passes=[only])
-    chosen = named.passes[0].replace(network=section.network, options=section.options)
-    return config.replace(inference=named.replace(passes=[chosen]), consensus=None, evaluation=None)
 
 
 def _margin(box: Box, region: Box, radius: Zyx) -> Margin:
@@ -183,16 +167,36 @@ def _labels(volumes: PairVolumes, canvas: Box) -> np.ndarray:
     return mirrored(read, volumes.each.image, volumes.each, canvas)
 
 
-def _numbered(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Objects numbered 1, 2, …, int32, and their IDs."""
+def numbered(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Objects by local IDs 1, 2, …, in order of their own.
+
+    Args:
+      labels: (z, y, x), integers of at least 0; 0 = none.
+
+    Returns:
+      int32 (z, y, x), and the IDs, (n,) uint64 ascending.
+
+    Raises:
+      VolumeError: more objects than can be numbered.
+    """
     ids, _ = object_voxels(labels)
     if len(ids) > _LARGEST_LOCAL:
         raise VolumeError(f"{len(ids)} objects in one box are too many; lower resegmentation.radius_nm")
     return relabel(labels, ids, np.arange(1, len(ids) + 1, dtype=np.uint64)).astype(np.int32), ids
 
 
-def _local(ids: np.ndarray, wanted: int, point: Zyx, box: Box) -> int:
-    """The local ID of an object."""
+def local_id(ids: np.ndarray, wanted: int, point: Zyx, box: Box) -> int:
+    """The local ID of an object.
+
+    Args:
+      ids: (n,) uint64, as `numbered` gives them.
+      wanted: the object's ID.
+      point: decision point, for the message.
+      box: around it, for the message.
+
+    Raises:
+      AgglomerationError: the box has none of the object.
+    """
     at = int(np.searchsorted(ids, np.uint64(wanted)))
     if at == len(ids) or int(ids[at]) != wanted:
         raise AgglomerationError(
