@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_project import CUT, make_bars, run, supervoxels, write_config
 
 from inference.overlaps import filled_voxels, rims
+from inference.results import load_result, save_result
+from inference.supervoxel_table import load_table
 from jobs import plan_subvolumes
 from volumes import Box
 
@@ -62,3 +70,51 @@ def test_empty_voxels_that_a_neighbour_fills_are_counted():
     theirs = np.array([[[7, 7, 7, 9, 0, 9]]], np.int32)
     assert filled_voxels(own, theirs).tolist() == [[7, 1], [9, 1]]
     assert filled_voxels(own, own).shape == (0, 2)
+
+
+@pytest.fixture
+def one_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The results of all subvolumes; the first one, cut off at x 24 and 28 deep, did not find bar 1."""
+    monkeypatch.chdir(tmp_path)
+    make_bars(inference=CUT + "edge_context: MIRROR")
+    assert run("--config", "c.textproto") == 0
+    shutil.copytree("out/passes", "results")
+    found = load_result("results/forward", (0, 0, 0))
+    assert found is not None
+    missing = found.segmentation[5, 5, 5]
+    assert missing > 0
+    labels = np.where(found.segmentation == missing, 0, found.segmentation)
+    save_result("results/forward", replace(found, segmentation=labels))
+    return tmp_path
+
+
+def test_what_one_subvolume_missed_is_there_up_to_the_end_of_its_neighbour(one_missing):
+    whole = supervoxels()
+    shutil.copytree("results", "other/passes")
+    write_config(inference=CUT + "edge_context: MIRROR", output_dir='"other"')
+    assert run("--config", "c.textproto") == 0
+    found = supervoxels("other")
+    bar = whole == whole[5, 5, 5]
+    np.testing.assert_array_equal(found > 0, (whole > 0) & ~(bar & (np.indices(bar.shape)[2] < 20)))
+    assert len(np.unique(found[bar])) == 2, "0, and the one object that is left of the bar"
+
+
+def test_voxels_that_are_filled_count_for_the_minimum_size(one_missing):
+    """What is left of bar 1 has 13 sections in the core of its subvolume, and fills 4 in the other."""
+
+    def sizes(min_size: int) -> list[int]:
+        output = f"other{min_size}"
+        shutil.copytree("results", f"{output}/passes")
+        write_config(
+            inference=CUT + "edge_context: MIRROR",
+            output_dir=f'"{output}"',
+            reconciliation=f"{{ min_size: {min_size} }}",
+            outputs="{ precomputed: false png: false }",
+        )
+        assert run("--config", "c.textproto") == 0
+        return sorted(load_table(f"{output}/supervoxels.npz").voxels.tolist())
+
+    everything = sizes(1)
+    smallest = everything[0]
+    assert 13 * 49 < smallest <= 17 * 49
+    assert sizes(smallest) == everything and sizes(smallest + 1) == everything[1:]
