@@ -80,6 +80,17 @@ def test_a_piece_of_another_memory_order_reads_back_the_same(tmp_path: Path) -> 
     np.testing.assert_array_equal(load_npz(tmp_path / "piece.npz")["labels"], labels)
 
 
+def test_of_a_piece_only_the_arrays_asked_for_are_read(tmp_path: Path) -> None:
+    save_npz(tmp_path / "p.npz", {"a": np.arange(3), "b": np.ones(2)})
+    found = load_npz(tmp_path / "p.npz", only=("a", "there is no such array"))
+    assert list(found) == ["a"] and found["a"].tolist() == [0, 1, 2]
+    with (tmp_path / "p.npz").open("r+b") as stream:
+        stream.seek(-80, os.SEEK_END)
+        stream.write(b"x")
+    with pytest.raises(CorruptPieceError):
+        load_npz(tmp_path / "p.npz", only=("a",))
+
+
 @pytest.mark.parametrize("compress", [True, False])
 def test_any_truncation_or_flipped_byte_is_found(tmp_path: Path, compress: bool) -> None:
     path = tmp_path / "piece.npz"
