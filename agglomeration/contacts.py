@@ -131,19 +131,19 @@ def _merged(parts: list[Contacts]) -> Contacts:
 
 
 @njit(cache=True, nogil=True)
-def _key(objects: np.ndarray, z: int, y: int, x: int, axis: int) -> int:
+def _key(objects: np.ndarray, z: int, y: int, x: int, axis: int) -> np.int64:
     """The pair whose contact lies after a voxel along an axis, or 0."""
     after = (z + (axis == 0), y + (axis == 1), x + (axis == 2))
     if after[0] == objects.shape[0] or after[1] == objects.shape[1] or after[2] == objects.shape[2]:
-        return 0
+        return np.int64(0)
     here, there = np.int64(objects[z, y, x]), np.int64(objects[after])
     if here == there or here == 0 or there == 0:
-        return 0
+        return np.int64(0)
     return min(here, there) << 32 | max(here, there)
 
 
 @njit(cache=True, nogil=True)
-def _gap(squared: np.ndarray, z: int, y: int, x: int, axis: int) -> int:
+def _gap(squared: np.ndarray, z: int, y: int, x: int, axis: int) -> np.int64:
     there = squared[z + (axis == 0), y + (axis == 1), x + (axis == 2)]
     return np.int64(np.rint((np.sqrt(squared[z, y, x]) + np.sqrt(there)) * _PER_ROOT))
 
@@ -211,7 +211,7 @@ def _places(
     next_tie: np.ndarray,
     ties: int,
 ) -> np.ndarray:
-    """The places of the contacts with the least gap of their pair; `next_tie` says where those of a row go."""
+    """The places of contacts with the least gap of their pair; `next_tie` says where those of a row go."""
     places = np.empty((ties, 3), np.int64)
     last_key, row = 0, -1
     for z in range(begin[0], end[0]):
