@@ -11,7 +11,12 @@ from configs.loading import (
     region_bounds,
     save_resolved,
 )
-from configs.requests import parse_bounding_box, parse_inference_request, volume_spec
+from configs.requests import (
+    parse_bounding_box,
+    parse_inference_request,
+    parse_resegmentation_request,
+    volume_spec,
+)
 from configs.views import ConfigView
 
 __all__ = [
@@ -24,6 +29,7 @@ __all__ = [
     "load_text",
     "parse_bounding_box",
     "parse_inference_request",
+    "parse_resegmentation_request",
     "region_bounds",
     "save_resolved",
     "volume_spec",

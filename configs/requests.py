@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from google.protobuf.message import Message
 
 from configs.errors import ConfigError
 from configs.loading import Zyx, box_bounds, load_text
@@ -34,10 +37,57 @@ def parse_inference_request(text_or_path: str | os.PathLike[str]) -> ConfigView:
     Raises:
         ConfigError: an unreadable file or text that does not fit the schema.
     """
-    message_type = google_ffn_pb2.InferenceRequest
-    if isinstance(text_or_path, str) and _is_message_text(text_or_path):
-        return ConfigView(parse_text(text_or_path, message_type, "inference request"))
-    return load_text(text_or_path, message_type)
+    return _parsed(text_or_path, google_ffn_pb2.InferenceRequest, "inference request")
+
+
+def parse_resegmentation_request(text_or_path: str | os.PathLike[str]) -> ConfigView:
+    """Read a google/ffn `ResegmentationRequest`.
+
+    Args:
+        text_or_path: the request itself, or a file, as `parse_inference_request` takes them.
+
+    Returns:
+        A view of the request. Vectors are turned to z, y, x.
+
+    Raises:
+        ConfigError: an unreadable file or text that does not fit the schema.
+    """
+    return _parsed(text_or_path, google_ffn_pb2.ResegmentationRequest, "resegmentation request")
+
+
+def pair_result(**fields: Any) -> ConfigView:
+    """A google/ffn `PairResegmentationResult`.
+
+    Args:
+        **fields: its fields; vectors are z, y, x, messages mappings.
+
+    Returns:
+        A view; its text speaks x, y, z.
+
+    Raises:
+        ConfigError: an unknown field, or a value of another type.
+    """
+    return ConfigView(google_ffn_pb2.PairResegmentationResult()).replace(**fields)
+
+
+def endpoint_result(overlaps: Mapping[int, tuple[int, int]], **fields: Any) -> ConfigView:
+    """A google/ffn `EndpointResegmentationResult`.
+
+    Args:
+        overlaps: voxels shared with, and of, each object by its ID.
+        **fields: the other fields; vectors are z, y, x, messages mappings.
+
+    Returns:
+        A view; its text speaks x, y, z.
+
+    Raises:
+        ConfigError: an unknown field, or a value of another type.
+    """
+    message: Any = ConfigView(google_ffn_pb2.EndpointResegmentationResult()).replace(**fields).to_message()
+    for name, (shared, original) in overlaps.items():
+        message.overlaps[name].num_overlapping = shared
+        message.overlaps[name].num_original = original
+    return ConfigView(message)
 
 
 def parse_bounding_box(text: str) -> tuple[Zyx, Zyx]:
@@ -82,6 +132,12 @@ def volume_spec(volume: ConfigView) -> str:
         return f"zarr://{volume.zarr.removeprefix('zarr://')}"
     spec: str = volume.hdf5 or volume.spec
     return spec
+
+
+def _parsed(text_or_path: str | os.PathLike[str], message_type: type[Message], name: str) -> ConfigView:
+    if isinstance(text_or_path, str) and _is_message_text(text_or_path):
+        return ConfigView(parse_text(text_or_path, message_type, name))
+    return load_text(text_or_path, message_type)
 
 
 def _spec_of_tensorstore(spec: dict[str, Any]) -> str:

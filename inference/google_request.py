@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from configs import ConfigError, ConfigView, volume_spec
 from evaluation.slices import write_slices_png
@@ -60,12 +61,7 @@ def run_request(
       ReconstructionError: anything in the request that cannot be used or is not supported; a result of other
         settings in its place, or a place that cannot be written.
     """
-    _require_supported(request)
-    # google/ffn's requests never state a voxel size; nothing here depends on it.
-    image = open_volume(volume_spec(request.image), voxel_size_nm=(1.0, 1.0, 1.0))
-    network = _network(request)
-    settings = _pass_settings(request, network, compute_dtype).resolved()
-    surroundings = _surroundings(request, image, network)
+    image, network, settings, surroundings = open_request(request, compute_dtype)
     # Requests count voxels from the corner of the file, whatever offset it states.
     where = box.shift(image.bounds.start)
     subject = Subject(image, where, where, network, settings, surroundings)
@@ -94,6 +90,40 @@ def run_request(
     save_result(directory, result)
     _write_picture(path, image, where, result)
     return path, result
+
+
+class OpenedRequest(NamedTuple):
+    """What an `InferenceRequest` names, opened.
+
+    Attributes:
+      image: what is segmented; its voxels have no size.
+      network: weights and architecture.
+      settings: resolved.
+      surroundings: masks and objects that are there before, for boxes in the image's own coordinates.
+    """
+
+    image: Volume
+    network: NetworkFile
+    settings: PassSettings
+    surroundings: Surroundings
+
+
+def open_request(request: ConfigView, compute_dtype: str) -> OpenedRequest:
+    """Opens what a request names.
+
+    Args:
+      request: a view of an `InferenceRequest`.
+      compute_dtype: float32, bfloat16 or auto.
+
+    Raises:
+      ReconstructionError: anything in the request that cannot be used or is not supported.
+    """
+    _require_supported(request)
+    # google/ffn's requests never state a voxel size; nothing here depends on it.
+    image = open_volume(volume_spec(request.image), voxel_size_nm=(1.0, 1.0, 1.0))
+    network = _network(request)
+    settings = _pass_settings(request, network, compute_dtype).resolved()
+    return OpenedRequest(image, network, settings, _surroundings(request, image, network))
 
 
 def _require_places(path: Path) -> None:
