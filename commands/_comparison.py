@@ -121,6 +121,11 @@ def _of_project(config: ConfigView, settings: ConfigView, output: Path) -> Subje
             raise ConfigError(
                 f"config {config.name!r} has no section {wanted}; add it, or give evaluation.segmentation"
             )
+    nothing = ConfigError(
+        f"{config.output_dir} has no finished stage to evaluate; run run_inference with this config first"
+    )
+    if not (output.parent / "config.textproto").exists():
+        raise nothing
     from inference.inputs import planned_inputs
     from inference.stage_volumes import as_it_ran, finished_stages
     from inference.workspace import open_workspace
@@ -128,9 +133,7 @@ def _of_project(config: ConfigView, settings: ConfigView, output: Path) -> Subje
     config = as_it_ran(config.replace(evaluation=settings))
     planned = open_workspace(config, planned_inputs(config))
     if not finished_stages(planned):
-        raise ConfigError(
-            f"{config.output_dir} has no finished stage to evaluate; run run_inference with this config first"
-        )
+        raise nothing
     workspace = planned if config.phantom is None else open_workspace(config)
     inputs = workspace.inputs
     stages: dict[str, Volume] = {each.stage: each for each in finished_stages(workspace)}
