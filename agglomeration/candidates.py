@@ -96,7 +96,7 @@ def find_candidates(
       sizes: table of all supervoxels; None: those of the box are counted.
       identity: see `CandidateSource`.
       pool: workers; None: this process does it.
-      progress: has begun a stage; advanced by voxels of the box.
+      progress: has begun a stage; the pool advances it by voxels of the box.
       tell: takes a line about each piece that had to be made anew.
 
     Returns:
@@ -168,6 +168,7 @@ def candidates_block(source: CandidateSource, block: Box) -> PieceReport:
 
 
 _CONTACTS = tuple(each.name for each in fields(Contacts))
+_ROWS_AT_ONCE = 1 << 16
 
 
 def _source(
@@ -230,10 +231,18 @@ def _parts(source: CandidateSource, blocks: Iterable[Box]) -> Iterator[Part]:
 
 def _counted(source: CandidateSource, blocks: Iterable[Box]) -> tuple[np.ndarray, np.ndarray]:
     """IDs of all supervoxels, ascending, and how many voxels all blocks together hold of each."""
-    ids, voxels = np.zeros(0, np.uint64), np.zeros(0, np.int64)
+    table, waiting, rows = _summed([]), [], 0
     for arrays in _stored(source, blocks, ["ids", "voxels"]):
-        together, place = np.unique(np.concatenate([ids, arrays["ids"]]), return_inverse=True)
-        counts = np.zeros(together.size, np.int64)
-        np.add.at(counts, place, np.concatenate([voxels, arrays["voxels"]]))
-        ids, voxels = together, counts
-    return ids, voxels
+        waiting.append((arrays["ids"], arrays["voxels"]))
+        rows += arrays["ids"].size
+        if rows > max(table[0].size, _ROWS_AT_ONCE):
+            table, waiting, rows = _summed([table, *waiting]), [], 0
+    return _summed([table, *waiting])
+
+
+def _summed(tables: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    ids = np.concatenate([np.zeros(0, np.uint64), *(each for each, _ in tables)])
+    together, place = np.unique(ids, return_inverse=True)
+    voxels = np.zeros(together.size, np.int64)
+    np.add.at(voxels, place, np.concatenate([np.zeros(0, np.int64), *(each for _, each in tables)]))
+    return together, voxels

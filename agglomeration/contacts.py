@@ -28,7 +28,7 @@ from volumes.box import Zyx
 GAPS_PER_NM = 1e6
 # Square root of the unit of squared distances, in units of gaps.
 _PER_ROOT = 1e3
-_TABLES_AT_ONCE = 256
+_ROWS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,22 +73,15 @@ def find_contacts(expanded: Expanded, start: Zyx, core: Box) -> tuple[Contacts, 
     part = core.slices(start)
     begin = np.array([each.start for each in part], np.int64)
     end = np.array([each.stop for each in part], np.int64)
-    rows = Dict.empty(types.int64, types.int64)
-    sums = _count(expanded.objects, expanded.squared, begin, end, rows)
-    keys = _keys(rows, len(sums))
-    order = np.argsort(keys)
-    keys, ties = keys[order], sums[order, 2]
-    first_tie = np.empty(order.size, np.int64)
-    first_tie[order] = np.cumsum(ties) - ties
-    places = _places(expanded.objects, expanded.squared, begin, end, rows, sums[:, 1], first_tie, ties.sum())
+    keys, sums, places = _tally(expanded.objects, expanded.squared, begin, end)
     corner = 2 * np.array(start, np.int64)
     contacts = Contacts(
         expanded.ids[(keys >> 32) - 1],
         expanded.ids[(keys & 0xFFFFFFFF) - 1],
-        sums[order, 0],
-        sums[order, 1],
-        ties,
-        sums[order, 3:] + ties[:, None] * corner,
+        sums[:, 0],
+        sums[:, 1],
+        sums[:, 2],
+        sums[:, 3:] + sums[:, 2:3] * corner,
     )
     return contacts, places + corner
 
@@ -97,13 +90,14 @@ def merge_contacts(parts: Iterable[Contacts]) -> Contacts:
     """The contacts of parts that share none; their order does not matter.
 
     Args:
-      parts: looked at one by one; held in memory are the pairs so far and a few hundred parts at a time.
+      parts: looked at one by one; held in memory are the pairs so far and as many that wait.
     """
-    merged, waiting = _merged([]), []
+    merged, waiting, rows = _merged([]), [], 0
     for part in parts:
         waiting.append(part)
-        if len(waiting) == _TABLES_AT_ONCE:
-            merged, waiting = _merged([merged, *waiting]), []
+        rows += part.faces.size
+        if rows > max(merged.faces.size, _ROWS_AT_ONCE):
+            merged, waiting, rows = _merged([merged, *waiting]), [], 0
     return _merged([merged, *waiting])
 
 
@@ -149,6 +143,25 @@ def _gap(squared: np.ndarray, z: int, y: int, x: int, axis: int) -> np.int64:
 
 
 @njit(cache=True, nogil=True)
+def _tally(
+    objects: np.ndarray, squared: np.ndarray, begin: np.ndarray, end: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs in order, what `_count` gives for each, and the places of their ties, counted in this array."""
+    rows = Dict.empty(types.int64, types.int64)
+    sums = _count(objects, squared, begin, end, rows)
+    keys = np.empty(len(sums), np.int64)
+    for key, row in rows.items():
+        keys[row] = key
+    order = np.argsort(keys)
+    next_tie, ties = np.empty(order.size, np.int64), 0
+    for row in order:
+        next_tie[row] = ties
+        ties += sums[row, 2]
+    places = _places(objects, squared, begin, end, rows, sums[:, 1], next_tie, ties)
+    return keys[order], sums[order], places
+
+
+@njit(cache=True, nogil=True)
 def _count(
     objects: np.ndarray, squared: np.ndarray, begin: np.ndarray, end: np.ndarray, rows: Dict
 ) -> np.ndarray:
@@ -190,14 +203,6 @@ def _with_room(sums: np.ndarray, count: int) -> np.ndarray:
     longer = np.zeros((2 * count, sums.shape[1]), np.int64)
     longer[:count] = sums
     return longer
-
-
-@njit(cache=True, nogil=True)
-def _keys(rows: Dict, count: int) -> np.ndarray:
-    keys = np.empty(count, np.int64)
-    for key, row in rows.items():
-        keys[row] = key
-    return keys
 
 
 @njit(cache=True, nogil=True)
