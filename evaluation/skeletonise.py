@@ -33,7 +33,7 @@ from jobs.progress import Progress
 from volumes import Box, Skeleton, Volume
 from volumes.base import SizeNm, checked_voxel_size
 
-# Of a read that is skeletonised at once: with about 40 bytes a voxel, below 3 GB.
+# Of a read that is skeletonised at once: at about 50 bytes a voxel, 3.4 GB.
 MAX_VOXELS = 1 << 26
 # In nm: above a radius of the first holes are filled, above the second it is a cell body, which clears const
 # and scale times its radius around its middle. The last two weigh how strictly paths keep to the middle.
@@ -121,7 +121,7 @@ def skeletonise_volume(
         scale: see `skeletonise`.
         const_nm: see `skeletonise`.
         min_voxels: see `skeletonise`.
-        max_voxels: most voxels of one read that is skeletonised; memory is about 40 bytes a voxel.
+        max_voxels: most voxels of one read that is skeletonised; memory is about 50 bytes a voxel.
         progress: counts objects.
 
     Returns:
