@@ -75,8 +75,8 @@ __all__ = [
     "write_errors",
 ]
 
-# A name's module is loaded when the name is first used: `import evaluation` stays as light as its docstring. A
-# function that is named like its module is not offered here: the module would take its place once imported.
+# A name's module is loaded when the name is first used: `import evaluation` stays light. A function that is
+# named like its module is not offered here: the module would take its place once imported.
 _HOMES = {
     "AdaptedRand": "overlap",
     "BestOverlaps": "best_overlap",

@@ -42,8 +42,8 @@ _FIXED = {
     "soma_acceptance_threshold": 3500,
     "soma_invalidation_const": 300,
     "soma_invalidation_scale": 2,
-    "pdrf_scale": 100000,
-    "pdrf_exponent": 4,
+    "pdrf_scale": 5000,
+    "pdrf_exponent": 16,
 }
 
 

@@ -35,7 +35,16 @@ from inference.passes import make_pass_statistics, pass_cautions
 from inference.reconcile import Reconciled, describe_reconciliation, finish_stage, reconcile_stage
 from inference.run_plan import project_stages
 from inference.shift_masks import check_shift_mask
-from inference.stage_reports import StageReport, aside, counts_of, progress_of, rate_shown, write_json
+from inference.stage_reports import (
+    StageReport,
+    aside,
+    counts_of,
+    figures_there,
+    progress_of,
+    rate_shown,
+    with_added,
+    write_json,
+)
 from inference.subject import Subject, require_fitting, require_segmentable
 from inference.supervoxel_table import SupervoxelTable
 from inference.supervoxels import made_from, open_targets, put_supervoxels_in_place, write_table
@@ -196,6 +205,8 @@ def _run(
 ) -> None:
     """All stages, one after the other."""
     stages: dict[str, Any] = {}
+    path = workspace.output / "metrics.json"
+    earlier = figures_there(path)
     for name in (*workspace.passes, *workspace.folds):
         claim_directory(workspace.stage_directory(name), workspace.describe_stage(name))
         pieces = _work(workspace, name, pool, progress)
@@ -212,8 +223,8 @@ def _run(
             metrics,
             all(piece.reused for piece in pieces),
         )
-        stages[name] = {**metrics, **finished.counts}
-        write_json(workspace.output / "metrics.json", {"stages": stages, "config": "config.textproto"})
+        stages[name] = with_added({**metrics, **finished.counts}, earlier.get(name, {}))
+        write_json(path, {"stages": stages, "config": "config.textproto"})
         report(finished)
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from configs import ConfigView
+from evaluation import EvaluationError
+from evaluation.result_files import read_metrics
 from inference.flooding import PieceReport
 from inference.workspace import Workspace
 from jobs.pieces import atomic_path
@@ -99,6 +101,29 @@ def rate_shown(progress: RunProgress) -> Callable[[dict[str, float]], dict[str, 
         return {"fov_per_s": f"{fovs / max(progress.stage_elapsed_s, 1e-9):.0f}"} if fovs else {}
 
     return show
+
+
+def figures_there(path: Path) -> dict[str, Any]:
+    """The stages of a metrics.json; none where there is no such file or it cannot be read.
+
+    Args:
+      path: the file.
+    """
+    try:
+        return read_metrics(path).get("stages", {})
+    except EvaluationError:
+        return {}
+
+
+def with_added(figures: dict[str, Any], earlier: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a stage, and what other commands added to them when they were the same.
+
+    Args:
+      figures: of a stage, as a run found them.
+      earlier: what metrics.json says of it.
+    """
+    same = {name: earlier.get(name) for name in figures} == json.loads(json.dumps(figures))
+    return {**earlier, **figures} if same else figures
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -580,3 +580,17 @@ def test_an_imported_checkpoint_segments_like_the_checkpoint_itself(request_text
         np.testing.assert_array_equal(first.weights[name], weight)
     assert import_checkpoint.run(["--config", "c.textproto", "--output", "new.ffn.h5"]) == 2
     assert "no checkpoint section" in capsys.readouterr().err
+
+
+def test_figures_that_other_commands_added_stay_as_long_as_the_stage_is_the_same(place):
+    assert run("--config", "c.textproto") == 0
+    path = Path("out/metrics.json")
+    content = json.loads(path.read_text())
+    content["stages"]["forward"]["erl_nm"] = 1234.5
+    path.write_text(json.dumps(content))
+    assert run("--config", "c.textproto") == 0
+    assert json.loads(path.read_text())["stages"]["forward"]["erl_nm"] == 1234.5
+    content["stages"]["forward"]["objects"] += 1
+    path.write_text(json.dumps(content))
+    assert run("--config", "c.textproto") == 0
+    assert "erl_nm" not in json.loads(path.read_text())["stages"]["forward"]
