@@ -11,7 +11,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-PACKAGES = ("commands", "configs", "evaluation", "ffn", "inference", "jobs", "volumes")
+PACKAGES = ("agglomeration", "commands", "configs", "evaluation", "ffn", "inference", "jobs", "volumes")
 
 REQUIRES = [
     "absl-py>=2.1",
@@ -23,14 +23,19 @@ REQUIRES = [
     "distributed>=2024.8",
     "edt>=3.0",
     "h5py>=3.11",
+    "jinja2>=3.1",
     "keras>=3.10",
+    "markupsafe>=2.1",
+    "matplotlib>=3.9",
     "numba>=0.61",
     "numpy>=2.0",
     "pillow>=10.3",
     # The generated code in configs/proto refuses a runtime older than the compiler that wrote it.
     "protobuf>=6.30",
     "scikit-image>=0.24",
+    "scikit-learn>=1.5",
     "scipy>=1.13",
+    "sqlalchemy>=2.0.30",
     "tensorflow>=2.20",
     "tensorstore>=0.1.71",
     "tifffile>=2024.8.10",
@@ -41,11 +46,15 @@ EXTRAS = {
     "gpu": ["tensorflow[and-cuda]>=2.20"],
     "jax": ["jax>=0.5"],
     "kubernetes": ["dask-kubernetes>=2024.8"],
+    # Under the GPL and the LGPL, and therefore by choice; see docs/decisions/0018-skeletons-and-meshes.md.
+    "meshes": ["zmesh>=1.9"],
+    "skeletons": ["kimimaro>=5.0"],
     "slurm": ["dask-jobqueue>=0.9"],
     "test": [
         "grpcio-tools>=1.80",
         "hypothesis>=6.100",
         "jax>=0.5",
+        "kimimaro>=5.0",
         "mypy>=1.14",
         "packaging>=23.2",
         "psutil>=6.0",
@@ -53,6 +62,7 @@ EXTRAS = {
         "ruff>=0.9",
         "setuptools>=69",
         "wheel>=0.43",
+        "zmesh>=1.9",
     ],
 }
 
@@ -73,14 +83,18 @@ setup(
         "": ["py.typed"],
         "configs": ["*.textproto"],
         "configs.proto": ["*.proto", "*.pyi"],
+        "agglomeration": ["calibrations/*.json"],
+        "evaluation": ["templates/*.html"],
         "ffn": ["networks/*.ffn.h5"],
     },
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={
         "console_scripts": [
+            "evaluate=commands.evaluate:run",
             "ffn_demo=commands.demo:run",
             "import_checkpoint=commands.import_checkpoint:run",
+            "run_agglomeration=commands.run_agglomeration:run",
             "run_inference=commands.run_inference:run",
             "train_ffn=commands.train_ffn:run",
         ]

@@ -28,8 +28,9 @@ DISTRIBUTIONS = {
     "google": "protobuf",
     "grpc_tools": "grpcio-tools",
     "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
 }
-DATA = {".ffn.h5", ".proto", ".pyi", ".textproto", "py.typed"}
+DATA = {".ffn.h5", ".html", ".json", ".proto", ".pyi", ".textproto", "py.typed"}
 
 
 @pytest.fixture(scope="module")
