@@ -73,8 +73,8 @@ def find_contacts(expanded: Expanded, start: Zyx, core: Box) -> tuple[Contacts, 
     part = core.slices(start)
     begin = np.array([each.start for each in part], np.int64)
     end = np.array([each.stop for each in part], np.int64)
-    keys, sums, places = _tally(expanded.objects, expanded.squared, begin, end)
-    corner = 2 * np.array(start, np.int64)
+    keys, sums, order, places = _tally(expanded.objects, expanded.squared, begin, end)
+    keys, sums, corner = keys[order], sums[order], 2 * np.array(start, np.int64)
     contacts = Contacts(
         expanded.ids[(keys >> 32) - 1],
         expanded.ids[(keys & 0xFFFFFFFF) - 1],
@@ -145,8 +145,8 @@ def _gap(squared: np.ndarray, z: int, y: int, x: int, axis: int) -> np.int64:
 @njit(cache=True, nogil=True)
 def _tally(
     objects: np.ndarray, squared: np.ndarray, begin: np.ndarray, end: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs in order, what `_count` gives for each, and the places of their ties, counted in this array."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs, what `_count` gives for each, their order, and in that order the places of their ties."""
     rows = Dict.empty(types.int64, types.int64)
     sums = _count(objects, squared, begin, end, rows)
     keys = np.empty(len(sums), np.int64)
@@ -158,7 +158,7 @@ def _tally(
         next_tie[row] = ties
         ties += sums[row, 2]
     places = _places(objects, squared, begin, end, rows, sums[:, 1], next_tie, ties)
-    return keys[order], sums[order], places
+    return keys, sums, order, places
 
 
 @njit(cache=True, nogil=True)
@@ -186,7 +186,8 @@ def _count(
                     sums[row, 0] += 1
                     if gap < sums[row, 1]:
                         sums[row, 1] = gap
-                        sums[row, 2:] = 0
+                        for column in range(2, 6):
+                            sums[row, column] = 0
                     if gap == sums[row, 1]:
                         sums[row, 2] += 1
                         sums[row, 3] += 2 * z + (axis == 0)
@@ -201,7 +202,9 @@ def _with_room(sums: np.ndarray, count: int) -> np.ndarray:
     if count < len(sums):
         return sums
     longer = np.zeros((2 * count, sums.shape[1]), np.int64)
-    longer[:count] = sums
+    # By item: an assignment of slices takes seconds to compile.
+    for row, column in np.ndindex(sums.shape):
+        longer[row, column] = sums[row, column]
     return longer
 
 

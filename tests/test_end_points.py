@@ -31,7 +31,7 @@ def volume_with(
     labels = np.zeros(shape, np.uint64)
     for identity, first, stop in tubes:
         labels[9:12, y - 2 : y + 3, first:stop] = identity
-    return ArrayVolume(labels, voxel_size_nm=SIZE_NM, start=START)
+    return ArrayVolume(labels, voxel_size_nm=SIZE_NM, start=START, writable=True)
 
 
 def centre_line(identity: int, first: int, stop: int) -> tuple[int, Skeleton]:
@@ -71,7 +71,8 @@ def test_a_supervoxel_ahead_takes_an_end_away(first: int, ends: int) -> None:
 
 def test_a_supervoxel_beside_a_tip_does_not_go_on() -> None:
     volume = volume_with((TUBE, 0, 30))
-    volume._array[9:12, 18:, :31] = 9
+    beside = Box((9, 18, 0), (12, 30, 31)).shift(START)
+    volume.write(beside, np.full(beside.shape, 9, np.uint64))
     assert len(found_in(volume, centre_line(TUBE, 0, 30))) == 1
 
 
