@@ -276,11 +276,10 @@ def _shipped(name: str) -> Path:
     """The file that a name stands for."""
     if not name.startswith(BUILTIN):
         return Path(name)
-    path = _SHIPPED / f"{name.removeprefix(BUILTIN)}.json"
-    names = sorted(each.stem for each in _SHIPPED.glob("*.json"))
-    if path.stem not in names:
-        listed = ", ".join(f"{BUILTIN}{each}" for each in names) or "none"
+    shipped = {f"{BUILTIN}{path.stem}": path for path in sorted(_SHIPPED.glob("*.json"))}
+    if name not in shipped:
+        listed = ", ".join(shipped) or "none"
         raise AgglomerationError(
             f"there is no calibration '{name}'; shipped: {listed}; or give the path of a file"
         )
-    return path
+    return shipped[name]

@@ -3,8 +3,8 @@
 Marching cubes run block by block over the volume, so that memory is that of a block and time linear in the
 voxels, however far a neuron reaches. Each block gives one fragment of the surface for each neuron in it; a
 neuron's manifest lists its fragments. Neighbouring blocks share a layer of voxels and simplification leaves
-the rim of a fragment where it is, so that the fragments of a neuron close to one surface, watertight except
-for nothing: it is closed at the faces of the volume too.
+the rim of a fragment where it is, so that the fragments of a neuron are one closed surface, which also ends
+at the faces of the volume.
 
 The format is Neuroglancer's single-resolution one ("neuroglancer_legacy_mesh"): zmesh makes meshes, not
 levels of detail, and cloud-volume reads those but does not write them. Vertices are float32 x, y, z in nm of
@@ -283,6 +283,6 @@ def _zmesh() -> ModuleType:
         return import_module("zmesh")
     except ImportError as error:
         raise AgglomerationError(
-            "meshes need zmesh, which is not installed; run pip install 'ffn-reconstruction[meshes]', or turn "
-            "neurons.meshes off"
+            "meshes need zmesh, which is not installed; run pip install 'ffn-reconstruction[meshes]', or "
+            "turn neurons.meshes off"
         ) from error

@@ -1,8 +1,9 @@
 """Neurons as tables: which supervoxels each one has, how large it is and where it lies.
 
 A neuron is named by its smallest supervoxel (`agglomeration.merge_graph`), so that it keeps its ID from run
-to run. A map holds the neuron of every supervoxel, a table a row for each neuron. All figures of a neuron are sums, least and greatest values over its supervoxels' rows
-(`inference.supervoxel_table`), exact whole numbers; no voxel is read.
+to run. A map holds the neuron of every supervoxel, a table a row for each neuron, whose figures are sums,
+least and greatest values over its supervoxels' rows (`inference.supervoxel_table`): exact whole numbers, for
+which no voxel is read.
 
 IDs are uint64, coordinates voxels (zyx, absolute); in nanometres the centre of voxel i lies at
 (i + 0.5) · voxel size.
