@@ -159,6 +159,20 @@ def table_of(blocks: Iterable[dict[str, np.ndarray]]) -> SupervoxelTable:
     return merge_tables([merged, *waiting])
 
 
+def written_ids(workspace: Workspace) -> str | None:
+    """The digest of the IDs of the supervoxels in place; None where none are, or those of another stage.
+
+    Args:
+      workspace: of the project.
+    """
+    try:
+        noted = json.loads(_note(workspace).read_text())
+    except (OSError, ValueError):
+        return None
+    there = (workspace.output / "supervoxels" / "info").exists()
+    return str(noted["ids"]) if there and noted.get("stage") == workspace.final_stage else None
+
+
 def fill_block(path: Path, ids_digest: str, spec: str, scale: int, box: Box, labels: bool) -> PieceReport:
     """One block of a coarser scale, from the next finer one; a piece of work.
 
