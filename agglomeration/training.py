@@ -32,7 +32,7 @@ _FOLDS = 5
 _AS_GOOD = 1.02
 _SENSES = np.array(list(SIGNALS.values()))
 # Of boosting: trees, their depth, the share of a step that is taken, the least share of pairs in a leaf.
-_TREES, _DEPTH, _STEP, _LEAF_SHARE = 80, 3, 0.1, 0.005
+_TREES, _DEPTH, _STEP, _LEAF_SHARE = 60, 3, 0.1, 0.01
 # A Newton step of a single pair is cut off here.
 _MOST = 4.0
 
@@ -217,7 +217,7 @@ def _boosted(standard: np.ndarray, truth: np.ndarray, seed: int) -> tuple[float,
         step = np.clip((truth - probability) / weight, -_MOST, _MOST)
         model = DecisionTreeRegressor(
             max_depth=_DEPTH,
-            min_samples_leaf=max(5, int(_LEAF_SHARE * truth.size)),
+            min_samples_leaf=max(20, int(_LEAF_SHARE * truth.size)),
             monotonic_cst=_SENSES,
             random_state=seed + number,
         ).fit(narrow, step, sample_weight=weight)

@@ -140,7 +140,7 @@ def test_probabilities_of_new_volumes_are_right(trained: Calibration) -> None:
     table, truth, _ = drawn(4000, 11)
     found = figures(trained.probability(table), truth)
     best = figures(logistic(9 * (table["iou"] - 0.5)), truth)
-    assert found["log_loss"] < best["log_loss"] + 0.04
+    assert found["log_loss"] < best["log_loss"] + 0.05
     assert found["calibration_error"] < 0.05
     assert found["auc"] > best["auc"] - 0.02
 
