@@ -22,6 +22,7 @@ REQUIRES = [
     "dask>=2024.8",
     "distributed>=2024.8",
     "edt>=3.0",
+    "fastremap>=1.15",
     "h5py>=3.11",
     "jinja2>=3.1",
     "keras>=3.10",
