@@ -6,7 +6,7 @@ beyond it counts as its end), standardised, and make a score:
 | kind | score | probability |
 | --- | --- | --- |
 | `logistic` | intercept + coefficients · signals | 1 / (1 + exp(-score)) |
-| `isotonic` | the same | linear between the steps of a monotone function of the score |
+| `isotonic` | the same | linear between the steps of a monotone function of the score, tilted by 10^-6 |
 | `boosting` | intercept + the values of small decision trees | 1 / (1 + exp(-score)) |
 
 Coefficients and trees never let a signal speak against its sense (`SIGNALS`). `agglomeration.training` makes
@@ -36,6 +36,8 @@ KINDS = ("logistic", "isotonic", "boosting")
 BUILTIN = "builtin:"
 _SHIPPED = Path(__file__).with_name("calibrations")
 _LEAF = -1
+# What a step's flat top rises by, so that pairs on it keep the order of their scores.
+_TILT = 1e-6
 
 
 class Tree(NamedTuple):
@@ -96,7 +98,9 @@ class Calibration:
     def probability_of(self, values: np.ndarray) -> np.ndarray:
         """(n,) float64 probabilities of signals (n, k), float64, in the order of `names`."""
         score = self.score_of(values)
-        return np.interp(score, *self.steps) if self.kind == "isotonic" else logistic(score)
+        if self.kind != "isotonic":
+            return logistic(score)
+        return (1 - _TILT) * np.interp(score, *self.steps) + _TILT * logistic(score)
 
     def score_of(self, values: np.ndarray) -> np.ndarray:
         """(n,) float64 scores of signals (n, k), float64, in the order of `names`."""

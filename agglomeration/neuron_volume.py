@@ -88,7 +88,7 @@ def write_neuron_volume(
       AgglomerationError: a supervoxel that is not in the map.
       VolumeError: the supervoxels cannot be read, or the volume not be written.
     """
-    digest = _map_of(map_path).digest
+    digest = NeuronMap.load(map_path).digest
     identity = settings_digest({"supervoxels": dict(made_from), "map": digest, "scales": scales})
     volume = NeuronVolume(folder.resolve(), kept, identity)
     target = _target(volume, source, scales)
@@ -149,10 +149,6 @@ def name_in_info(folder: Path, key: str, name: str | None) -> None:
         with atomic_path(folder / "info") as temporary:
             text = json.dumps({k: v for k, v in changed.items() if v is not None}, indent=2)
             temporary.write_text(text, "utf-8")
-
-
-def _map_of(path: Path) -> NeuronMap:
-    return NeuronMap.load(path)
 
 
 @lru_cache(maxsize=1)

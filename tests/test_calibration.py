@@ -166,6 +166,14 @@ def test_isotonic_probabilities_ascend_with_the_score(scores: list[float]) -> No
     assert np.all(np.diff(found) >= 0) and found[0] > 0 and found[-1] < 1
 
 
+def test_pairs_on_a_step_keep_the_order_of_their_scores() -> None:
+    calibration = fit_cached("isotonic")
+    order = np.argsort(calibration.score_of(signals(TABLE)), kind="stable")
+    score, found = calibration.score_of(signals(TABLE))[order], calibration.probability(TABLE)[order]
+    assert np.all((np.diff(found) > 0) == (np.diff(score) > 0))
+    np.testing.assert_allclose(found, np.interp(score, *calibration.steps), atol=1e-6)
+
+
 def test_trees_agree_with_scikit_learn() -> None:
     from sklearn.tree import DecisionTreeRegressor
 
