@@ -146,7 +146,8 @@ somas = Table(
     METADATA,
     _run(),
     Column("id", BigInteger, primary_key=True, autoincrement=False),
-    _id("supervoxel", key=True),
+    # 0 where it lies in none, which is why this refers to no table.
+    Column("supervoxel", BigInteger, primary_key=True, autoincrement=False),
     *(Column(f"centre_{axis}_nm", Double, nullable=False) for axis in "zyx"),
     Column("radius_nm", Double, nullable=False),
     Column("source", String(16), nullable=False),
