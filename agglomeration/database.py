@@ -58,7 +58,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection that sees one state of the database all along.
+        """A connection to read from; with SQLite it sees one state of the database all along.
 
         Raises:
           DatabaseError: the database is locked or damaged.

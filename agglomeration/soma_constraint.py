@@ -7,7 +7,8 @@ order they come in.
 A refused merge is not always the wrong one. Accepted merges that first joined two components make a forest;
 on the way through it from one cell body to the other, over the refused merge, the one of least certainty is
 the cheapest alternative: had that one been refused, this one could have been accepted. Somebody has to look
-at both.
+at both. Where several supervoxels are parts of one cell body the way leads to the one that is fewest merges
+away.
 
 Inputs and outputs: supervoxel IDs, uint64; certainties float64, higher = more certain; cell bodies int64 from
 1, 0 = none. Merges are held in memory as arrays; time is that of sorting them.

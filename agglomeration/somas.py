@@ -7,7 +7,8 @@ wholly inside and are no mere crumbs. What is the main supervoxel of one cell bo
 Of cell bodies given as labels these take the place of the ball.
 
 A cell body that was missed shows by its thickness: a supervoxel that holds none, and is deeper than a share
-of the median radius, counts as one more.
+of the median radius, counts as one more. To take a part of one for a cell body of its own costs a glance at a
+refused merge; the other way about two neurons become one.
 """
 
 from __future__ import annotations
@@ -44,12 +45,14 @@ class SomaPlaces:
       body: (k,) int64, IDs.
       supervoxel: (k,) uint64; 0 = no supervoxel fills enough of it.
       main: (k,) bool, whether it is the one that fills most of the cell body.
+      inside: (k,) float64, the share of the supervoxel that lies in the cell body.
     """
 
     bodies: tuple[CellBodies, ...]
     body: np.ndarray
     supervoxel: np.ndarray
     main: np.ndarray
+    inside: np.ndarray
 
 
 def find_somas(section: ConfigView, supervoxels: Volume, table: SupervoxelTable) -> SomaPlaces:
@@ -98,12 +101,16 @@ def place(bodies: CellBodies, fillings: Fillings) -> SomaPlaces:
     ids = np.concatenate([bodies.ids[body[kept]], bodies.ids[nowhere]])
     holders = np.concatenate([supervoxel[kept], np.zeros(nowhere.size, np.uint64)])
     mains = np.concatenate([main[kept], np.full(nowhere.size, False)])
+    shares = np.concatenate([inside[kept], np.zeros(nowhere.size)])
     sorted_rows = np.lexsort((holders, ids))
-    return SomaPlaces((bodies,), ids[sorted_rows], holders[sorted_rows], mains[sorted_rows])
+    columns = (column[sorted_rows] for column in (ids, holders, mains, shares))
+    return SomaPlaces((bodies,), *columns)
 
 
 def with_missed(places: SomaPlaces, supervoxels: Volume, missed_radius_share: float) -> SomaPlaces:
     """Adds supervoxels that are as thick as a cell body and hold none.
+
+    One that is a part of a cell body but lies beyond it for the most part is a neighbour that was missed.
 
     Args:
       places: of the cell bodies that are known.
@@ -120,14 +127,17 @@ def with_missed(places: SomaPlaces, supervoxels: Volume, missed_radius_share: fl
     least_nm = missed_radius_share * median_nm
     limit_nm = max(_DEPTH_LIMIT * median_nm, least_nm)
     thick = thick_objects(supervoxels, at_least_nm=least_nm, up_to_nm=limit_nm)
-    new = ~np.isin(thick.ids, places.supervoxel)
+    held = places.main | (places.inside >= _INSIDE_SHARE)
+    new = ~np.isin(thick.ids, places.supervoxel[held])
+    kept = held | ~np.isin(places.supervoxel, thick.ids)
     ids = int(known.ids.max()) + 1 + np.arange(np.count_nonzero(new))
     missed = CellBodies(ids, thick.points_nm[new], thick.depth_nm[new], "depth")
     return SomaPlaces(
         (known, missed),
-        np.concatenate([places.body, ids]),
-        np.concatenate([places.supervoxel, thick.ids[new]]),
-        np.concatenate([places.main, np.full(ids.size, True)]),
+        np.concatenate([places.body[kept], ids]),
+        np.concatenate([places.supervoxel[kept], thick.ids[new]]),
+        np.concatenate([places.main[kept], np.full(ids.size, True)]),
+        np.concatenate([places.inside[kept], np.ones(ids.size)]),
     )
 
 

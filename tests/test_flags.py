@@ -51,7 +51,7 @@ def places_of(rows: list[tuple[int, int, bool]]) -> SomaPlaces:
     body, supervoxel, main = (np.array(column) for column in zip(*rows, strict=True))
     ids = np.unique(body)
     bodies = CellBodies(ids, np.stack([ids * 1.0, ids * 2.0, ids * 3.0], axis=1), ids * 10.0, "table")
-    return SomaPlaces((bodies,), body, supervoxel.astype(np.uint64), main.astype(bool))
+    return SomaPlaces((bodies,), body, supervoxel.astype(np.uint64), main.astype(bool), np.ones(len(rows)))
 
 
 def test_several_cell_bodies_in_one_supervoxel_are_reported() -> None:

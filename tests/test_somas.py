@@ -296,6 +296,17 @@ def test_missed_cell_bodies_are_only_looked_for_when_asked() -> None:
     np.testing.assert_allclose(found.bodies[1].radius_nm, 900, atol=90)
 
 
+def test_a_thick_part_is_a_missed_neighbour_unless_it_lies_inside() -> None:
+    # Ball 2 fills a third of the first cell body as the table has it; inside that it would be its nucleus.
+    labels = balls((50, 50, 100), np.array([[1000.0, 1000, 1000], [1000, 1000, 3000]]), 900.0)
+    volume = volume_of(labels)
+    bodies = bodies_at([1000.0, 1000, 1000], 900.0)
+    neighbour = place(bodies, fillings((0, 1, 0.6, 0.6), (0, 2, 0.33, 0.3)))
+    assert rows_of(with_missed(neighbour, volume, 0.6)) == [(1, 1, True), (2, 2, True)]
+    nucleus = place(bodies, fillings((0, 1, 0.6, 0.6), (0, 2, 0.33, 0.9)))
+    assert rows_of(with_missed(nucleus, volume, 0.6)) == [(1, 1, True), (1, 2, False)]
+
+
 def test_a_project_names_a_table_or_a_volume(tmp_path: Path) -> None:
     labels = balls((50, 50, 100), np.array([[1000.0, 1000, 1000], [1000, 1000, 3000]]), 900.0)
     volume = volume_of(labels)
