@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from agglomeration.candidate_pairs import CandidatePairs
 from agglomeration.candidates import candidate_blocks, find_candidates
 from agglomeration.pair_pieces import describe, score_pairs
@@ -115,7 +117,7 @@ def _pieces(config: ConfigView, segmentation: Segmentation, pairs: CandidatePair
     at_once = config.agglomeration.resegmentation.pairs_per_piece
     pieces = []
     for number, start in enumerate(range(0, len(pairs), at_once)):
-        part = pairs.select(slice(start, start + at_once))
+        part = pairs.select(np.arange(start, min(start + at_once, len(pairs))))
         path: Path = folder_of(config) / "scores" / f"{number}.npz"
         pieces.append(
             Piece(

@@ -125,8 +125,8 @@ def _own(config: ConfigView) -> Segmentation:
     identity, stage = written_ids(workspace), workspace.final_stage
     if identity is None or stage not in [each.stage for each in finished_stages(workspace)]:
         raise ConfigError(
-            f"the supervoxels in '{workspace.output}' are not finished; run run_inference with this config to "
-            "its end"
+            f"the supervoxels in '{workspace.output}' are not finished; run run_inference with this config "
+            "to its end"
         )
     overlaps = None
     if workspace.inputs.labels is not None:

@@ -1,0 +1,67 @@
+"""run_agglomeration calibrate: makes a probability of the scores of pairs.
+
+  run_agglomeration calibrate --config C1 --config C2 … --output FILE.json [--plot FILE.png]
+      scores the candidate pairs of projects with ground truth (scores that are there are taken), and trains
+      on them; each project is a group that is held out in turn for the figures that are printed
+
+Name the file in `agglomeration.calibration` of the projects that are to use it. All should share network,
+resolution and resegmentation settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from absl import flags
+
+from commands._entry import caution, load_keras_quietly, no_arguments, overridden
+from configs import load_config
+
+FLAGS = flags.FlagValues()
+_CONFIGS = flags.DEFINE_multi_string(
+    "config", [], "path or shipped name of a project's config; give two or more", flag_values=FLAGS
+)
+_OUTPUT = flags.DEFINE_string("output", None, "file to write, JSON", flag_values=FLAGS)
+_PLOT = flags.DEFINE_string("plot", None, "reliability plot to write, PNG", flag_values=FLAGS)
+_KIND = flags.DEFINE_enum(
+    "kind",
+    "auto",
+    ["auto", "logistic", "isotonic", "boosting"],
+    "what is trained; auto takes the simplest that is about as good as the best",
+    flag_values=FLAGS,
+)
+_SEED = flags.DEFINE_integer("seed", 1, "of ties while trees are grown", flag_values=FLAGS)
+_WORKERS = flags.DEFINE_integer(
+    "workers",
+    None,
+    "worker processes on this machine; overrides the configs",
+    lower_bound=1,
+    flag_values=FLAGS,
+)
+_SCHEDULER = flags.DEFINE_string(
+    "scheduler", None, "address of a running Dask scheduler, whose workers are used", flag_values=FLAGS
+)
+
+
+def main(rest: Sequence[str]) -> None:
+    """Runs the subcommand; its flags have been read."""
+    no_arguments(rest)
+    if not _CONFIGS.value or not _OUTPUT.value:
+        raise flags.Error("calibrate needs --config (two or more) and --output; see --help")
+    configs = [load_config(each, require=("agglomeration", "raw|phantom")) for each in _CONFIGS.value]
+    configs = [
+        overridden(
+            each if each.inference is not None else each.replace(inference={}),
+            None,
+            _WORKERS.value,
+            _SCHEDULER.value,
+        )
+        for each in configs
+    ]
+    load_keras_quietly()
+    from agglomeration.calibrating import calibrate
+
+    done = calibrate(configs, _OUTPUT.value, _PLOT.value, kind=_KIND.value, seed=_SEED.value, caution=caution)
+    for line in done.lines():
+        print(line)
+    print(f"results: {', '.join(filter(None, (_OUTPUT.value, _PLOT.value)))}")

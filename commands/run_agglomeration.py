@@ -1,0 +1,110 @@
+"""run_agglomeration: decides which supervoxels belong together, and writes the neurons.
+
+  run_agglomeration --config C [--workers N | --scheduler tcp://host:8786]
+      floods pairs of supervoxels again where they come closest, scores them, merges those that pass, from the
+      most certain down and never two cell bodies; C is a path or a shipped name (demo, fib25)
+  run_agglomeration calibrate --config C1 --config C2 … --output FILE.json [--plot FILE.png]
+      makes a probability of the scores, from projects with ground truth
+  run_agglomeration explain --config C --pair A,B
+  run_agglomeration explain --config C --neuron N
+      tells why two supervoxels are one neuron or are not, or what a neuron is made of
+  run_agglomeration --resegmentation_request "$(cat request.pbtxt)"
+      runs a google/ffn request as it is; results lie where google/ffn puts them
+
+It starts from supervoxels that run_inference made, or from those named in `agglomeration.supervoxels`. The
+same command goes on with a run that was interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+from commands import _calibrate, _explain
+from commands._entry import caution, load_keras_quietly, no_arguments, overridden, run_command
+from configs import load_config
+
+FLAGS = flags.FlagValues()
+_CONFIG = flags.DEFINE_string("config", None, "path or shipped name of the config", flag_values=FLAGS)
+_REQUEST = flags.DEFINE_string(
+    "resegmentation_request",
+    None,
+    "a google/ffn ResegmentationRequest, as text or as a file",
+    flag_values=FLAGS,
+)
+_COMPUTE = flags.DEFINE_enum(
+    "compute_dtype",
+    None,
+    ["float32", "bfloat16", "auto"],
+    "overrides the config; a request runs in float32 unless this says otherwise",
+    flag_values=FLAGS,
+)
+_WORKERS = flags.DEFINE_integer(
+    "workers",
+    None,
+    "worker processes on this machine; overrides the config",
+    lower_bound=1,
+    flag_values=FLAGS,
+)
+_SCHEDULER = flags.DEFINE_string(
+    "scheduler", None, "address of a running Dask scheduler, whose workers are used", flag_values=FLAGS
+)
+_SUBCOMMANDS = {"calibrate": _calibrate, "explain": _explain}
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """The console script; returns the exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    command = _SUBCOMMANDS.get(arguments[0]) if arguments else None
+    if command is not None:
+        return run_command(command.FLAGS, command.__doc__ or "", command.main, arguments[1:])
+    return run_command(FLAGS, __doc__ or "", _main, arguments)
+
+
+def _main(rest: Sequence[str]) -> None:
+    no_arguments(rest)
+    if bool(_CONFIG.value) == bool(_REQUEST.value):
+        raise flags.Error("give either --config or --resegmentation_request; see --help")
+    if _REQUEST.value:
+        _run_request()
+    else:
+        _run_config()
+
+
+def _run_config() -> None:
+    config = load_config(_CONFIG.value, require=("agglomeration", "raw|phantom"))
+    config = overridden(
+        config if config.inference is not None else config.replace(inference={}),
+        _COMPUTE.value,
+        _WORKERS.value,
+        _SCHEDULER.value,
+    )
+    load_keras_quietly()
+    from agglomeration.project import run_agglomeration
+    from commands._agglomeration_table import decision_lines
+    from commands._tables import stage_table
+
+    done = run_agglomeration(config, caution)
+    for line in decision_lines(done):
+        print(line)
+    background = config.evaluation.background if config.evaluation else "one_object"
+    print(stage_table(done.reports, done.box, background))
+    print(f"results: {config.output_dir}")
+
+
+def _run_request() -> None:
+    load_keras_quietly()
+    from agglomeration.google_resegmentation import RESEGMENTING, run_resegmentation_request
+    from jobs.run_progress import RunProgress, Stage
+
+    with RunProgress([Stage(RESEGMENTING, 1)]) as progress:
+        results = run_resegmentation_request(_REQUEST.value, _COMPUTE.value or "float32", progress)
+    for note in (each.note for each in results if each.note):
+        caution(note)
+    made = [each for each in results if not each.note]
+    there = sum(each.reused for each in made)
+    print(f"{len(made)} of {len(results)} points have results ({there} had them before)")
+    if made:
+        print(f"results: {made[0].path.parent}")
