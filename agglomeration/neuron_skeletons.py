@@ -1,6 +1,6 @@
 """Skeletons of neurons, beside their voxels where viewers look for them.
 
-They are traced from the volume of neurons (`evaluation.skeletonise`, which needs the extra `skeletons`),
+They are traced from the volume of neurons (`evaluation.teasar`, which needs the extra `skeletons`),
 written as Precomputed skeletons in its folder `skeletons`, and named in its `info`.
 """
 
@@ -10,7 +10,7 @@ import shutil
 
 from agglomeration.neuron_volume import NeuronVolume, name_in_info
 from configs import ConfigView
-from evaluation.skeletonise import skeletonise_volume
+from evaluation.teasar import skeletonise_volume
 from inference.written import write_unless_there
 from jobs.progress import Progress
 from volumes import open_volume, write_skeletons

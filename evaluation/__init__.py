@@ -6,16 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from evaluation.average_precision import (
-        ScoreHistogram,
-        compare_scores,
-        score_histogram,
-    )
     from evaluation.best_overlap import BestOverlaps, best_ious
     from evaluation.blockwise import common_box, compare_volumes
     from evaluation.boundaries import without_boundaries
     from evaluation.clefts import cleft_distances, cremi_clefts
-    from evaluation.detected_errors import DetectedError, read_errors, write_errors
+    from evaluation.detected_errors import DetectedError, detect_errors, read_errors, write_errors
     from evaluation.erl import RunLengths, erl_metrics, neuron_table, run_lengths
     from evaluation.errors import EvaluationError
     from evaluation.instances import InstanceMatches, instance_metrics, match_instances
@@ -31,7 +26,13 @@ if TYPE_CHECKING:
         table_metrics,
         variation_of_information,
     )
-    from evaluation.skeletonise import skeletonise_volume
+    from evaluation.ranking import (
+        ScoreHistogram,
+        average_precision,
+        compare_scores,
+        score_histogram,
+    )
+    from evaluation.teasar import skeletonise, skeletonise_volume
     from evaluation.voxelwise import ConfusionMatrix, class_metrics, compare_classes, confusion_matrix
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "RunLengths",
     "ScoreHistogram",
     "adapted_rand",
+    "average_precision",
     "best_ious",
     "class_metrics",
     "cleft_distances",
@@ -57,6 +59,7 @@ __all__ = [
     "contingency",
     "coverage",
     "cremi_clefts",
+    "detect_errors",
     "erl_metrics",
     "instance_metrics",
     "look_up_nodes",
@@ -68,6 +71,7 @@ __all__ = [
     "read_errors",
     "run_lengths",
     "score_histogram",
+    "skeletonise",
     "skeletonise_volume",
     "table_metrics",
     "variation_of_information",
@@ -75,8 +79,7 @@ __all__ = [
     "write_errors",
 ]
 
-# A name's module is loaded when the name is first used: `import evaluation` stays light. A function that is
-# named like its module is not offered here: the module would take its place once imported.
+# A name's module is loaded when the name is first used: `import evaluation` stays light.
 _HOMES = {
     "AdaptedRand": "overlap",
     "BestOverlaps": "best_overlap",
@@ -87,19 +90,21 @@ _HOMES = {
     "InstanceMatches": "instances",
     "NodeLabels": "node_labels",
     "RunLengths": "erl",
-    "ScoreHistogram": "average_precision",
+    "ScoreHistogram": "ranking",
     "adapted_rand": "overlap",
+    "average_precision": "ranking",
     "best_ious": "best_overlap",
     "class_metrics": "voxelwise",
     "cleft_distances": "clefts",
     "common_box": "blockwise",
     "compare_classes": "voxelwise",
-    "compare_scores": "average_precision",
+    "compare_scores": "ranking",
     "compare_volumes": "blockwise",
     "confusion_matrix": "voxelwise",
     "contingency": "overlap",
     "coverage": "overlap",
     "cremi_clefts": "clefts",
+    "detect_errors": "detected_errors",
     "erl_metrics": "erl",
     "instance_metrics": "instances",
     "look_up_nodes": "node_labels",
@@ -110,8 +115,9 @@ _HOMES = {
     "overlap_metrics": "overlap",
     "read_errors": "detected_errors",
     "run_lengths": "erl",
-    "score_histogram": "average_precision",
-    "skeletonise_volume": "skeletonise",
+    "score_histogram": "ranking",
+    "skeletonise": "teasar",
+    "skeletonise_volume": "teasar",
     "table_metrics": "overlap",
     "variation_of_information": "overlap",
     "without_boundaries": "boundaries",

@@ -153,7 +153,7 @@ def compare_stage(
         objects, partner = best_ious(table), partners(table)
     if not truth.skeletons:
         return StageFigures(name, metrics, objects=objects, partner=partner)
-    from evaluation.detected_errors import detected_errors
+    from evaluation.detected_errors import detect_errors
     from evaluation.erl import erl_metrics, neuron_table
     from evaluation.node_labels import look_up_nodes
 
@@ -170,7 +170,7 @@ def compare_stage(
         name,
         metrics,
         neuron_table(truth.skeletons, labels),
-        detected_errors(truth.skeletons, labels),
+        detect_errors(truth.skeletons, labels),
         _runs(truth.skeletons, labels, settings.merger_tolerance_nm),
         objects,
         partner,
@@ -212,7 +212,7 @@ def _made_from(
             "installed; run pip install 'ffn-reconstruction[skeletons]', or give skeletons"
         )
         return {}
-    from evaluation.skeletonise import skeletonise_volume
+    from evaluation.teasar import skeletonise_volume
 
     with Progress(None, "object", description="skeletons of the labels", enabled=display) as progress:
         made = skeletonise_volume(

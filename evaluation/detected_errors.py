@@ -59,7 +59,7 @@ class DetectedError:
     length_nm: float
 
 
-def detected_errors(
+def detect_errors(
     skeletons: Mapping[int, Skeleton],
     node_labels: NodeLabels,
     *,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from skeleton_cases import Case, lines, random_case
 
 from evaluation import EvaluationError, _contacts
-from evaluation.detected_errors import DetectedError, detected_errors, read_errors, write_errors
+from evaluation.detected_errors import DetectedError, detect_errors, read_errors, write_errors
 from evaluation.erl import erl_metrics
 from volumes import Skeleton
 
@@ -21,7 +21,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 
 def errors_of(case: Case, **tolerance: float) -> list[DetectedError]:
-    return detected_errors(case.skeletons, case.labels, **tolerance)
+    return detect_errors(case.skeletons, case.labels, **tolerance)
 
 
 def test_a_faultless_segmentation_has_no_errors() -> None:

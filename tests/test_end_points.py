@@ -11,7 +11,7 @@ import pytest
 from agglomeration import end_points as module
 from agglomeration.end_points import EndPoints, end_points, skeleton_tips
 from agglomeration.errors import AgglomerationError
-from evaluation.skeletonise import skeletonise
+from evaluation.teasar import skeletonise
 from volumes import Box, Skeleton
 from volumes.arrays import ArrayVolume
 

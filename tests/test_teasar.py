@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from evaluation._coarse_objects import coarse_factors
 from evaluation._object_boxes import object_boxes
 from evaluation.errors import EvaluationError
-from evaluation.skeletonise import skeletonise, skeletonise_volume
+from evaluation.teasar import skeletonise, skeletonise_volume
 from jobs.progress import Progress
 from volumes import Box, Skeleton, VolumeError
 from volumes.arrays import ArrayVolume
@@ -98,8 +98,8 @@ def test_a_rod_has_its_axis_as_skeleton() -> None:
     (skeleton,) = made(labels, const_nm=200).values()
     assert trees(skeleton) == 1 and len(ends(skeleton)) == 2
     middle = skeleton.nodes_nm[(skeleton.nodes_nm[:, 2] > 60) & (skeleton.nodes_nm[:, 2] < 340)]
-    # Voxel 6 of z and 7 of y are in the middle: (6 + 0.5) * 30 and (7 + 0.5) * 10 nm. Paths keep away from the
-    # boundary, not to the exact middle: one voxel of z off it at the most.
+    # Voxel 6 of z and 7 of y are in the middle: (6 + 0.5) * 30 and (7 + 0.5) * 10 nm. Paths keep away from
+    # the boundary, not to the exact middle: one voxel of z off it at the most.
     assert np.abs(middle[:, :2] - [195, 75]).max() <= 30
     assert sorted(middle[:, 2]) == [10 * (x + 0.5) for x in range(6, 34)]
     assert 340 <= skeleton.length_nm <= 480

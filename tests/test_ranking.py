@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from evaluation import EvaluationError
-from evaluation.average_precision import (
+from evaluation.ranking import (
     ScoreHistogram,
     average_precision,
     compare_scores,
