@@ -368,7 +368,7 @@ class Outputs(_message.Message):
     def __init__(self, precomputed: bool = ..., npz: bool = ..., hdf5: bool = ..., png: bool = ..., zarr: bool = ..., scales: _Optional[int] = ...) -> None: ...
 
 class Evaluation(_message.Message):
-    __slots__ = ("labels", "background", "segmentation", "skeletons", "skeletonisation", "skeleton_edge_nm", "merger_tolerance_nodes", "merger_tolerance_nm", "boundary_tolerance_nm", "box", "report")
+    __slots__ = ("labels", "background", "segmentation", "skeletons", "skeletonisation", "skeleton_edge_nm", "merger_tolerance_nodes", "merger_tolerance_nm", "boundary_tolerance_nm", "box", "report", "skeleton_unit_nm")
     LABELS_FIELD_NUMBER: _ClassVar[int]
     BACKGROUND_FIELD_NUMBER: _ClassVar[int]
     SEGMENTATION_FIELD_NUMBER: _ClassVar[int]
@@ -380,6 +380,7 @@ class Evaluation(_message.Message):
     BOUNDARY_TOLERANCE_NM_FIELD_NUMBER: _ClassVar[int]
     BOX_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
+    SKELETON_UNIT_NM_FIELD_NUMBER: _ClassVar[int]
     labels: VolumeSource
     background: UnsegmentedVoxels
     segmentation: VolumeSource
@@ -391,7 +392,8 @@ class Evaluation(_message.Message):
     boundary_tolerance_nm: float
     box: BoxZyx
     report: bool
-    def __init__(self, labels: _Optional[_Union[VolumeSource, _Mapping]] = ..., background: _Optional[_Union[UnsegmentedVoxels, str]] = ..., segmentation: _Optional[_Union[VolumeSource, _Mapping]] = ..., skeletons: _Optional[str] = ..., skeletonisation: _Optional[_Union[Skeletonisation, _Mapping]] = ..., skeleton_edge_nm: _Optional[float] = ..., merger_tolerance_nodes: _Optional[_Iterable[int]] = ..., merger_tolerance_nm: _Optional[float] = ..., boundary_tolerance_nm: _Optional[float] = ..., box: _Optional[_Union[BoxZyx, _Mapping]] = ..., report: bool = ...) -> None: ...
+    skeleton_unit_nm: float
+    def __init__(self, labels: _Optional[_Union[VolumeSource, _Mapping]] = ..., background: _Optional[_Union[UnsegmentedVoxels, str]] = ..., segmentation: _Optional[_Union[VolumeSource, _Mapping]] = ..., skeletons: _Optional[str] = ..., skeletonisation: _Optional[_Union[Skeletonisation, _Mapping]] = ..., skeleton_edge_nm: _Optional[float] = ..., merger_tolerance_nodes: _Optional[_Iterable[int]] = ..., merger_tolerance_nm: _Optional[float] = ..., boundary_tolerance_nm: _Optional[float] = ..., box: _Optional[_Union[BoxZyx, _Mapping]] = ..., report: bool = ..., skeleton_unit_nm: _Optional[float] = ...) -> None: ...
 
 class Skeletonisation(_message.Message):
     __slots__ = ("scale", "const_nm", "min_voxels")
