@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agglomeration.cell_bodies import read_cell_bodies
 from agglomeration.decided_pairs import Decided, calibration_of, decide_pairs
 from agglomeration.meshes import STAGE as MESHES
 from agglomeration.meshes import write_meshes
@@ -111,7 +112,9 @@ def prepared(config: ConfigView, caution: Tell = lambda _: None) -> ConfigView:
     require_sections(config)
     config, line = with_choices(config)
     calibration_of(config)
-    opened(config)
+    volumes, _ = opened(config)
+    if config.somas is not None and config.somas.table is not None:
+        read_cell_bodies(config.somas.table, volumes.supervoxels)
     check_scores(config)
     require_writable(folder_of(config))
     if line:
