@@ -12,7 +12,9 @@ merger and omission with its position), neurons.csv and objects.csv. See docs/ev
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,11 +63,17 @@ _OUTPUT = flags.DEFINE_string(
     "the metrics.json to write, other files beside it; nothing is written if not given",
     flag_values=FLAGS,
 )
+# Modules with FLAGS, `main` and a docstring that says how they are used.
+_SUBCOMMANDS: dict[str, str] = {}
 _OF_VOLUMES = ("segmentation", "labels", "skeletons", "raw", "box", "voxel_size_nm", "settings", "output")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """The console script; returns the exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments and arguments[0] in _SUBCOMMANDS:
+        chosen = import_module(_SUBCOMMANDS[arguments[0]])
+        return run_command(chosen.FLAGS, chosen.__doc__ or "", chosen.main, arguments[1:])
     return run_command(FLAGS, __doc__ or "", _main, arguments)
 
 
