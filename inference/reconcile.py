@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation import ContingencyTable, table_metrics
+from evaluation import merge_tables, table_metrics
 from inference.finished_blocks import Targets, block_path, contingency_of, finish_block
 from inference.flooding import PieceReport
 from inference.identity import array_digest, claim_directory, settings_digest
@@ -147,10 +147,7 @@ def finish_stage(
 
 def figures_of(blocks: Iterable[dict[str, np.ndarray]]) -> dict[str, Any]:
     """The figures against the ground truth, from the pairs of all blocks."""
-    table = ContingencyTable(np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.int64))
-    for arrays in blocks:
-        table = table.merge(contingency_of(arrays))
-    return dict(table_metrics(table))
+    return dict(table_metrics(merge_tables(map(contingency_of, blocks))))
 
 
 def block_arrays(workspace: Workspace, stage: str) -> Iterator[dict[str, np.ndarray]]:
