@@ -13,15 +13,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from evaluation.blocks import block_shape
+from evaluation.checks import require_integers, require_not_negative
 from evaluation.errors import EvaluationError
 from jobs.progress import Progress
 from volumes import Box, Skeleton, Volume
 
 LEAST_BLOCK_VOXELS = 64**3
 MOST_BLOCK_VOXELS = 1 << 24
+# In edges of the largest side of a voxel: what is longer may pass through a foreign segment unseen.
+LONG_EDGE_VOXELS = 4
+_LARGEST_ID = 2**64 - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +74,12 @@ def node_labels_of(segments: Mapping[int, Sequence[int] | np.ndarray], outside: 
 
     Returns:
         The labels, in ascending order of the skeletons' IDs.
+
+    Raises:
+        EvaluationError: a segment is no whole number from 0 to 2^64 - 1; names the skeleton.
     """
     ids = tuple(sorted(segments))
-    parts = [np.asarray(segments[skeleton_id], np.uint64) for skeleton_id in ids]
+    parts = [_checked_segments(skeleton_id, segments[skeleton_id]) for skeleton_id in ids]
     return NodeLabels(
         ids, _starts(map(len, parts)), np.concatenate([np.zeros(0, np.uint64), *parts]), outside
     )
@@ -100,10 +109,7 @@ def look_up_nodes(
         raise EvaluationError(
             "there are no skeletons to look up; check their path, or the labels they are of"
         )
-    if volume.dtype.kind not in "biu":
-        raise EvaluationError(
-            f"volume '{volume.spec}' has dtype {volume.dtype}, but labels are integers; convert them first"
-        )
+    require_integers(f"volume '{volume.spec}'", volume.dtype)
     ids = tuple(sorted(skeletons))
     nodes_nm = np.concatenate([skeletons[skeleton_id].nodes_nm for skeleton_id in ids])
     voxels = _voxels_of(nodes_nm, volume.voxel_size_nm)
@@ -120,6 +126,46 @@ def look_up_nodes(
     return NodeLabels(ids, starts, segments, len(nodes_nm) - inside.size)
 
 
+def long_edges(skeletons: Mapping[int, Skeleton], voxel_size_nm: Sequence[float]) -> tuple[int, float]:
+    """How many edges are so long that segments between their ends go unseen: only nodes are looked up.
+
+    Sparse nodes pass over foreign segments and gaps, so that errors are missed and run lengths come out too
+    long; `volumes.resample_skeleton` cuts long edges.
+
+    Args:
+        skeletons: by ID.
+        voxel_size_nm: zyx, of the segmentation.
+
+    Returns:
+        The number of edges longer than `LONG_EDGE_VOXELS` times the largest side of a voxel, and the length
+        of the longest edge in nm (0 without edges).
+    """
+    lengths_nm = [skeleton.edge_lengths_nm for skeleton in skeletons.values()]
+    limit_nm = LONG_EDGE_VOXELS * max(voxel_size_nm)
+    count = sum(int(np.count_nonzero(each > limit_nm)) for each in lengths_nm)
+    return count, max((float(each.max()) for each in lengths_nm if each.size), default=0.0)
+
+
+def _checked_segments(skeleton_id: int, values: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Segments as uint64. IDs in lists go through Python's integers: together NumPy may make them floats."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "biu":
+        wrong = values[values < 0].tolist() if values.dtype.kind == "i" else []
+    else:
+        wrong = [value for value in values if not _is_id(value)]
+    if wrong:
+        raise EvaluationError(
+            f"a node of skeleton {skeleton_id} lies in segment {wrong[0]}, but segments are whole numbers "
+            "from 0 (none) to 2^64 - 1; correct the segments"
+        )
+    if isinstance(values, np.ndarray):
+        return values.astype(np.uint64)
+    return np.array([int(value) for value in values], np.uint64)
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and 0 <= int(value) <= _LARGEST_ID
+
+
 def _voxels_of(nodes_nm: np.ndarray, voxel_size_nm: Sequence[float]) -> np.ndarray:
     """(n, 3) float64: the voxel of each node. A quotient alone may be rounded into the voxel beside it."""
     size_nm = np.asarray(voxel_size_nm)
@@ -131,29 +177,11 @@ def _voxels_of(nodes_nm: np.ndarray, voxel_size_nm: Sequence[float]) -> np.ndarr
 
 def _by_block(local: np.ndarray, volume: Volume) -> Iterator[np.ndarray]:
     """The indices of the nodes of each block that has any; `local` counts voxels from the bounds' start."""
-    shape = _block_shape(volume.chunk_shape, volume.shape)
+    shape = block_shape(volume.chunk_shape, volume.shape, MOST_BLOCK_VOXELS, least=LEAST_BLOCK_VOXELS)
     grid = tuple(-(-length // edge) for length, edge in zip(volume.shape, shape, strict=True))
     keys = np.ravel_multi_index(tuple((local // shape).T), grid)
     order = np.argsort(keys, kind="stable")
     yield from np.split(order, np.flatnonzero(np.diff(keys[order])) + 1)
-
-
-def _block_shape(chunk_shape: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
-    """Chunks, halved while they are too large for memory and doubled while they are too small to be worth it.
-
-    They are counted from the start of the bounds, like chunks.
-    """
-    block = [min(edge, length) for edge, length in zip(chunk_shape, shape, strict=True)]
-    while np.prod(block, dtype=float) > MOST_BLOCK_VOXELS:
-        axis = block.index(max(block))
-        block[axis] = -(-block[axis] // 2)
-    while np.prod(block, dtype=float) < LEAST_BLOCK_VOXELS:
-        short = [axis for axis in range(3) if block[axis] < shape[axis]]
-        if not short:
-            break
-        axis = min(short, key=block.__getitem__)
-        block[axis] = min(2 * block[axis], shape[axis])
-    return tuple(block)
 
 
 def _read_labels(volume: Volume, local: np.ndarray) -> np.ndarray:
@@ -161,10 +189,7 @@ def _read_labels(volume: Volume, local: np.ndarray) -> np.ndarray:
     low, high = local.min(axis=0), local.max(axis=0) + 1
     labels = volume.read(Box(tuple(low.tolist()), tuple(high.tolist())).shift(volume.bounds.start))
     found = labels[tuple((local - low).T)]
-    if found.dtype.kind == "i" and found.min() < 0:
-        raise EvaluationError(
-            f"volume '{volume.spec}' holds the negative label {found.min()}; set unsegmented voxels to 0"
-        )
+    require_not_negative(f"volume '{volume.spec}'", found, "unsegmented")
     return found.astype(np.uint64)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluation import EvaluationError, node_labels
-from evaluation.node_labels import NodeLabels, look_up_nodes, node_labels_of
+from evaluation.node_labels import NodeLabels, long_edges, look_up_nodes, node_labels_of
 from jobs.progress import Progress
 from volumes import Box, Skeleton, Volume, create_volume
 from volumes.arrays import ArrayVolume
@@ -116,25 +116,6 @@ def test_a_million_nodes_take_no_more_reads_than_there_are_blocks() -> None:
     assert len(volume.boxes) == 8 and max(box.size for box in volume.boxes) <= 64**3
 
 
-@pytest.mark.parametrize(
-    ("chunk", "shape", "most", "block"),
-    [
-        ((64, 64, 64), (512, 512, 512), 2**24, (64, 64, 64)),
-        ((32, 32, 32), (512, 512, 512), 2**24, (64, 64, 64)),
-        ((1, 1024, 1024), (99, 1024, 1024), 2**24, (1, 1024, 1024)),
-        ((1, 1, 1), (10, 20, 30), 2**24, (10, 20, 30)),
-        ((512, 512, 512), (4096, 4096, 4096), 2**24, (256, 256, 256)),
-        ((170, 250, 251), (170, 250, 251), 2**22, (170, 125, 126)),
-    ],
-    ids=["as it is", "put together", "sections", "small volume", "shards", "no chunks"],
-)
-def test_blocks_are_chunks_of_a_workable_size(
-    chunk: tuple, shape: tuple, most: int, block: tuple, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(node_labels, "MOST_BLOCK_VOXELS", most)
-    assert node_labels._block_shape(chunk, shape) == block
-
-
 @pytest.mark.parametrize("size_nm", [4.4, 33.3, 11.24, 0.1])
 def test_a_node_on_the_face_between_voxels_lies_in_the_upper_one(size_nm: float) -> None:
     count = 3000
@@ -175,6 +156,41 @@ def test_skeletons_are_in_order_of_their_ids() -> None:
     assert as_lists(labels) == {3: [2**64 - 1], 5: [], 7: [1, 2]}
     with pytest.raises(EvaluationError, match="skeleton 4 has no node labels"):
         labels.of(4)
+
+
+@pytest.mark.parametrize(
+    ("row", "wrong"),
+    [
+        ([1, 1.5], "1.5"),
+        ([1, -1], "-1"),
+        ([2**64], str(2**64)),
+        ([1, None], "None"),
+        (np.array([3.0, 4.0]), "3.0"),
+        (np.array([3, -4], np.int32), "-4"),
+    ],
+    ids=["fraction", "negative", "too large", "nothing", "floats", "signed"],
+)
+def test_known_segments_that_are_no_ids_are_refused(row: Sequence, wrong: str) -> None:
+    with pytest.raises(
+        EvaluationError, match=rf"a node of skeleton 7 lies in segment {wrong}, but .*correct"
+    ):
+        node_labels_of({3: [1], 7: row})
+
+
+def test_ids_of_any_integer_type_are_kept_to_the_last_digit() -> None:
+    mixed = [np.uint64(2**64 - 1), 3, np.int32(5), True]
+    assert node_labels_of({1: mixed}).of(1).tolist() == [2**64 - 1, 3, 5, 1]
+    assert node_labels_of({1: np.array([2**63 - 1, 0])}).of(1).tolist() == [2**63 - 1, 0]
+    assert node_labels_of({1: np.array([True, False])}).of(1).tolist() == [1, 0]
+
+
+def test_edges_that_may_pass_over_a_segment_are_counted() -> None:
+    # The limit is 4 voxels of 40 nm; edges of 160 nm, 160.5 nm and, in another skeleton, 900 nm.
+    near = Skeleton([(0, 0, 0), (160, 0, 0), (160, 160.5, 0)], [(0, 1), (1, 2)])
+    far = Skeleton([(0, 0, 0), (0, 0, 900)], [(0, 1)])
+    assert long_edges({1: near, 2: far}, (40, 8, 8)) == (2, 900)
+    assert long_edges({1: near}, (41, 8, 8)) == (0, 160.5)
+    assert long_edges({3: Skeleton([(0, 0, 0)], np.zeros((0, 2), np.int64))}, (1, 1, 1)) == (0, 0)
 
 
 def test_no_skeletons_are_refused() -> None:
