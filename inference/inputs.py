@@ -17,6 +17,7 @@ from configs.loading import region_boxes
 from jobs.pieces import atomic_path
 from volumes import Box, Volume, VolumeError, create_volume, open_volume
 from volumes.arrays import ArrayVolume
+from volumes.errors import NoVoxelSizeError
 from volumes.phantom import GENERATOR_VERSION, Phantom, PhantomSpec, make_phantom
 
 BLOCK_EDGE = 256
@@ -147,7 +148,7 @@ def _inputs(config: ConfigView, image: Volume, labels: Volume | None) -> Inputs:
     box = Box(*(region_bounds(config.inference) or (image.bounds.start, image.bounds.stop)))
     source = config.evaluation.labels if config.evaluation is not None else None
     if source is not None:
-        labels = open_volume(source.spec, voxel_size_nm=_nm(source) or image.voxel_size_nm)
+        labels = _open_labels(source, image)
     if labels is not None:
         _require_same_grid(image, labels, box)
     inputs = Inputs(image, labels, box, boxes)
@@ -182,6 +183,14 @@ def _united_size(boxes: Sequence[tuple[tuple[int, int], ...]]) -> int:
 
 def _nm(source: ConfigView) -> tuple[float, float, float] | None:
     return None if source.voxel_size_nm is None else tuple(source.voxel_size_nm)
+
+
+def _open_labels(source: ConfigView, image: Volume) -> Volume:
+    """Labels at their own voxel size, or at that of the image where they do not say one."""
+    try:
+        return open_volume(source.spec, voxel_size_nm=_nm(source))
+    except NoVoxelSizeError:
+        return open_volume(source.spec, voxel_size_nm=image.voxel_size_nm)
 
 
 def _require_same_grid(image: Volume, labels: Volume, box: Box) -> None:

@@ -256,6 +256,10 @@ REFUSALS = {
     "output that cannot be written": ({"output_dir": '"data.h5/out"'}, "output_dir"),
     "config without the section": ({"network": ""}, "network"),
     "labels of another shape": ({"evaluation": '{ labels { spec: "small.h5:labels" } }'}, "labels"),
+    "labels of another voxel size": (
+        {"evaluation": '{ labels { spec: "small.h5:fine" } }'},
+        "labels 'small.h5:fine' have voxels of (10.0, 8.0, 8.0) nm but the image has (10.0, 10.0, 10.0) nm",
+    ),
     "labels that are no IDs": ({"evaluation": '{ labels { spec: "data.h5:nan" } }'}, "float32"),
     "labels below 0": ({"evaluation": '{ labels { spec: "small.h5:below" } }'}, "are -1 at z 3, y 4, x 5;"),
     "labels without any": ({"evaluation": '{ labels { spec: "small.h5:none" } }'}, "are 0 in all"),
@@ -301,6 +305,8 @@ def _make_bad_files() -> None:
             ("below", below),
         ):
             file.create_dataset(name, data=array).attrs["resolution"] = (10.0,) * 3
+        fine = file.create_dataset("fine", data=np.ones(SHAPE, np.uint8))
+        fine.attrs["resolution"] = (10.0, 8.0, 8.0)
 
 
 @pytest.mark.parametrize(

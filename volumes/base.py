@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from volumes.box import Box, Zyx
-from volumes.errors import VolumeError, mended
+from volumes.errors import NoVoxelSizeError, VolumeError, mended
 
 # Voxels of these are taken for object IDs where nothing else is said.
 LABEL_DTYPES = (np.uint32, np.uint64)
@@ -231,12 +231,13 @@ def voxel_size_of(spec: str, given: Iterable[float] | None, stored: Iterable[Any
         stored: zyx, nm, as the volume states it; None: it does not.
 
     Raises:
-        VolumeError: neither is there, or it is not three positive numbers. A guess would make every
-            later figure in nanometres wrong without a word.
+        NoVoxelSizeError: neither is there. A guess would make every later figure in nanometres wrong without
+            a word.
+        VolumeError: it is not three positive numbers.
     """
     size = stored if given is None else given
     if size is None:
-        raise VolumeError(
+        raise NoVoxelSizeError(
             f"volume '{spec}' does not say its voxel size; give it in nm: voxel_size_nm=(z, y, x)"
         )
     return checked_voxel_size(size, spec)

@@ -17,6 +17,10 @@ class VolumeError(ReconstructionError):
     """A volume, a box or a skeleton that is missing, malformed, of the wrong kind or outside its bounds."""
 
 
+class NoVoxelSizeError(VolumeError):
+    """A volume that does not say its voxel size, opened without one."""
+
+
 @contextmanager
 def mended(problem: str, mend: str, *kinds: type[BaseException]) -> Iterator[None]:
     """Turn errors of the given kinds into a `VolumeError` of one line.
