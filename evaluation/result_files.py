@@ -1,7 +1,8 @@
 """What a comparison leaves beside its report: metrics.json, and tables of neurons and true objects.
 
 `metrics.json` belongs to several commands: figures of a stage are added to what is there and take the place
-of figures of the same name, and nothing else is touched.
+of figures of the same name. A comparison leaves with its figures the record `compared`, which names them, so
+that the next one takes away all that the last one left and no stage mixes figures of two comparisons.
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ from typing import Any
 
 from evaluation.best_overlap import BestOverlaps
 from evaluation.errors import EvaluationError
+from jobs.lock import only_writer_of
 from jobs.pieces import atomic_path
+
+# What a comparison says of itself in a stage's figures, and the names of these in there.
+COMPARED, FIGURES = "compared", "figures"
 
 
 def read_metrics(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -32,31 +37,30 @@ def read_metrics(path: str | os.PathLike[str]) -> dict[str, Any]:
         found = json.loads(place.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise EvaluationError(f"cannot read {place} ({error}); move it away and run again") from error
-    if not isinstance(found, dict) or not isinstance(found.get("stages", {}), dict):
+    stages = found.get("stages", {}) if isinstance(found, dict) else None
+    if not isinstance(stages, dict) or not all(isinstance(each, dict) for each in stages.values()):
         raise EvaluationError(f"{place} holds no stages of figures; name another file or move it away")
     return found
 
 
-def update_metrics(
-    path: str | os.PathLike[str], stages: Mapping[str, Mapping[str, Any]], **beside: Any
-) -> None:
-    """Adds figures to a metrics.json, which appears whole.
+def update_metrics(path: str | os.PathLike[str], stages: Mapping[str, Mapping[str, Any]]) -> None:
+    """Adds figures to a metrics.json, which appears whole; waits while another process changes it.
 
     Args:
         path: the file to make or to change.
-        stages: figures of each stage; what is there under other names is kept.
-        **beside: values beside `stages`, such as what was compared.
+        stages: figures of each stage. Others of the stage are kept, but for those that an earlier comparison
+            left, which go with its record; other stages stay as they are.
 
     Raises:
         EvaluationError: see `read_metrics`.
-        PieceError: it cannot be written.
+        ReconstructionError: it cannot be written.
     """
-    content = read_metrics(path)
-    known = content.setdefault("stages", {})
-    for name, figures in stages.items():
-        known[name] = _merged(known.get(name, {}), figures)
-    content |= beside
-    _write(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    with only_writer_of(Path(path)):
+        content = read_metrics(path)
+        known = content.setdefault("stages", {})
+        for name, figures in stages.items():
+            known[name] = {**_without_compared(known.get(name, {})), **figures}
+        _write(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def write_neurons(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -89,14 +93,11 @@ def write_objects(path: str | os.PathLike[str], best: BestOverlaps) -> None:
     _write_csv(path, names, ([_short(value) for value in row] for row in rows))
 
 
-def _merged(there: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Figures with others in their places, the ones inside `segmented_only` and its like one by one."""
-    inner = {
-        name: {**there[name], **value}
-        for name, value in new.items()
-        if isinstance(value, Mapping) and isinstance(there.get(name), Mapping)
-    }
-    return {**there, **new, **inner}
+def _without_compared(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of a stage without a comparison's record and the figures that this names."""
+    compared = figures.get(COMPARED, {})
+    theirs = {COMPARED, *compared.get(FIGURES, ())}
+    return {name: value for name, value in figures.items() if name not in theirs}
 
 
 def _short(value: Any) -> Any:

@@ -42,8 +42,7 @@ from inference.stage_reports import (
     figures_there,
     progress_of,
     rate_shown,
-    with_added,
-    write_json,
+    write_stages,
 )
 from inference.subject import Subject, require_fitting, require_segmentable
 from inference.supervoxel_table import SupervoxelTable
@@ -223,8 +222,8 @@ def _run(
             metrics,
             all(piece.reused for piece in pieces),
         )
-        stages[name] = with_added({**metrics, **finished.counts}, earlier.get(name, {}))
-        write_json(path, {"stages": stages, "config": "config.textproto"})
+        stages[name] = {**metrics, **finished.counts}
+        write_stages(path, stages, earlier)
         report(finished)
 
 

@@ -49,7 +49,7 @@ from inference.reseeding_points import (
     write_outcomes,
 )
 from inference.run_plan import BEFORE, reseeding_stages
-from inference.stage_reports import StageReport, aside, counts_of, progress_of, rate_shown, write_json
+from inference.stage_reports import StageReport, aside, counts_of, progress_of, rate_shown, write_stages
 from inference.supervoxel_table import SupervoxelTable
 from inference.supervoxels import open_targets, table_of
 from inference.workspace import open_workspace
@@ -249,7 +249,7 @@ def _run(
     counts = {**counts_of(workspace, pieces), "objects": len(after.ids), "added": added}
     stages.append(StageReport(STAGE, counts, metrics, all(piece.reused for piece in pieces)))
     figures = {each.name: {**each.metrics, **each.counts} for each in stages}
-    write_json(workspace.output / "metrics.json", {"stages": figures, "config": "config.textproto"})
+    write_stages(workspace.output / "metrics.json", figures, {})
     report(stages[1])
     return Reseeded(
         workspace.output,

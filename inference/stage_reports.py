@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from evaluation import EvaluationError
 from evaluation.result_files import read_metrics
 from inference.flooding import PieceReport
 from inference.workspace import Workspace
+from jobs.lock import only_writer_of
 from jobs.pieces import atomic_path
 from jobs.run_progress import RunProgress, Stage
 
@@ -126,12 +127,17 @@ def with_added(figures: dict[str, Any], earlier: dict[str, Any]) -> dict[str, An
     return {**earlier, **figures} if same else figures
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes plain values as a JSON file that appears whole.
+def write_stages(path: Path, stages: Mapping[str, dict[str, Any]], earlier: Mapping[str, Any]) -> None:
+    """Writes the metrics.json of a run: its stages, and what other commands added to them.
 
     Args:
       path: the file to make or to replace.
-      content: plain values.
+      stages: figures of each stage, as the run found them.
+      earlier: the stages of the file as the run began; what another command has written since counts more.
     """
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
+    with only_writer_of(path):
+        known = {**earlier, **figures_there(path)}
+        kept = {name: with_added(figures, known.get(name, {})) for name, figures in stages.items()}
+        with atomic_path(path) as temporary:
+            content = {"stages": kept, "config": "config.textproto"}
+            temporary.write_text(json.dumps(content, indent=2) + "\n")

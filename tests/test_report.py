@@ -292,27 +292,20 @@ def test_an_image_that_does_not_reach_there_is_left_out() -> None:
     assert read_planes(Box.from_shape(SHAPE), raw=small, segmentation=volume(truth()))[0].raw is None
 
 
-def test_metrics_of_others_are_kept_and_own_ones_replaced(tmp_path: Path) -> None:
+def test_metrics_of_others_are_kept_and_those_of_an_earlier_comparison_go(tmp_path: Path) -> None:
     path = tmp_path / "metrics.json"
-    there = {
-        "stages": {"forward": {"fovs": 5, "nerl": 0.1, "segmented_only": {"a": 1, "b": 2}}},
-        "config": "c",
-    }
-    path.write_text(json.dumps(there))
-    update_metrics(
-        path, {"forward": {"nerl": 0.2, "segmented_only": {"b": 3}}, "new": {"x": 1}}, compared={"y": "z"}
-    )
+    compared = {"figures": ["nerl", "boundary_tolerant_20_nm"], "labels": "truth.h5:labels"}
+    forward = {"fovs": 5, "voi_split": 2.0, "nerl": 0.1, "boundary_tolerant_20_nm": {}, "compared": compared}
+    path.write_text(json.dumps({"stages": {"forward": forward, "other": {"y": 2}}, "config": "c"}))
+    new = {"voi_split": 3.0, "segmented_only": {"b": 3}, "compared": {"figures": ["voi_split"]}}
+    update_metrics(path, {"forward": new, "new": {"x": 1}})
     assert read_metrics(path) == {
-        "stages": {
-            "forward": {"fovs": 5, "nerl": 0.2, "segmented_only": {"a": 1, "b": 3}},
-            "new": {"x": 1},
-        },
+        "stages": {"forward": {"fovs": 5, **new}, "other": {"y": 2}, "new": {"x": 1}},
         "config": "c",
-        "compared": {"y": "z"},
     }
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"stages": 3}'])
+@pytest.mark.parametrize("content", ["{", "[]", '{"stages": 3}', '{"stages": {"a": 3}}'])
 def test_a_file_that_holds_no_metrics_is_refused_and_kept(tmp_path: Path, content: str) -> None:
     path = tmp_path / "metrics.json"
     path.write_text(content)
