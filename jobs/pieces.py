@@ -108,9 +108,14 @@ def require_writable_file(path: str | os.PathLike[str]) -> None:
         PieceError: its folder cannot be made or written.
     """
     probe = Path(path).with_name(f".probe-{secrets.token_hex(4)}")
+    made = [folder for folder in probe.parents if not folder.exists()]
     with atomic_path(probe):
         pass
     probe.unlink()
+    for folder in made:
+        # Another process may have put something there in the meantime.
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def save_npz(
