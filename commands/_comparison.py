@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from configs import ConfigError, ConfigView, box_bounds, region_bounds
+from evaluation.checks import is_one_size
 from evaluation.comparison import StageFigures, Tell, Truth, compare_stage, prepare_truth
 from evaluation.detected_errors import write_errors
 from evaluation.errors import EvaluationError
@@ -18,8 +19,6 @@ from evaluation.report import Report, write_report
 from evaluation.result_files import read_metrics, update_metrics, write_neurons, write_objects
 from jobs.pieces import require_writable_file
 from volumes import Box, Volume, open_volume
-
-_SAME_SIZE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -219,8 +218,7 @@ def _shared_box(segmentation: Volume, labels: Volume | None, asked: Box | None) 
 
 def _fitting(raw: Volume, segmentation: Volume) -> Volume:
     """The image, once it is known to lie on the grid of the segmentation."""
-    sizes = zip(raw.voxel_size_nm, segmentation.voxel_size_nm, strict=True)
-    if any(abs(a - b) > _SAME_SIZE * b for a, b in sizes):
+    if not is_one_size(raw.voxel_size_nm, segmentation.voxel_size_nm):
         raise EvaluationError(
             f"image '{raw.spec}' has voxels of {raw.voxel_size_nm} nm and segmentation '{segmentation.spec}' "
             f"of {segmentation.voxel_size_nm} nm (zyx); name the image at the same resolution"

@@ -13,7 +13,8 @@ import math
 import numba
 import numpy as np
 
-from evaluation._object_boxes import tiles, unsigned
+from evaluation.blocks import tiles
+from evaluation.checks import unsigned
 from volumes import Box, Volume
 from volumes.base import SizeNm
 from volumes.box import Zyx

@@ -6,14 +6,14 @@ of one block and of the table.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import product
 
 import numba
 import numpy as np
 
-from evaluation.errors import EvaluationError
+from evaluation.blocks import tiles
+from evaluation.checks import unsigned
 from volumes import Box, Volume
 from volumes.box import Zyx
 
@@ -65,37 +65,6 @@ def object_boxes(volume: Volume, box: Box, most_voxels: int) -> ObjectBoxes:
         if n_waiting > max(len(table.ids), 1 << 16):
             table, waiting, n_waiting = _merged([table, *waiting]), [], 0
     return _merged([table, *waiting])
-
-
-def tiles(box: Box, shape: Zyx, origin: Zyx) -> Iterator[Box]:
-    """A box in parts, cut along the grid of `shape` that begins at `origin`; z slowest.
-
-    Args:
-        box: absolute, not empty.
-        shape: voxels (zyx) of a whole part.
-        origin: a corner of the grid, absolute.
-    """
-    firsts = (low - (low - zero) % edge for low, zero, edge in zip(box.start, origin, shape, strict=True))
-    grid = (range(low, high, edge) for low, high, edge in zip(firsts, box.stop, shape, strict=True))
-    return (Box.from_shape(shape, corner).intersect(box) for corner in product(*grid))
-
-
-def unsigned(labels: np.ndarray, what: str) -> np.ndarray:
-    """The labels as unsigned integers of the same size, in the machine's byte order; a view where possible.
-
-    Args:
-        labels: any array.
-        what: whose labels, for messages.
-
-    Raises:
-        EvaluationError: labels that are not integers, or below 0.
-    """
-    if labels.dtype.kind not in "biu":
-        raise EvaluationError(f"labels of {what} have dtype {labels.dtype}, not integers; convert them first")
-    if labels.dtype.kind == "i" and labels.size and labels.min() < 0:
-        raise EvaluationError(f"{what} holds the negative label {labels.min()}; set unlabelled voxels to 0")
-    native = np.ascontiguousarray(labels, labels.dtype.newbyteorder("="))
-    return native.view(f"u{native.dtype.itemsize}")
 
 
 def _boxes_in(labels: np.ndarray, start: Zyx) -> ObjectBoxes:

@@ -13,19 +13,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import product
 
 import numpy as np
 
+from evaluation.blocks import block_shape, tiles
 from evaluation.boundaries import boundary_context, without_boundaries
+from evaluation.checks import require_integers, shared_box
 from evaluation.errors import EvaluationError
 from evaluation.overlap import ContingencyTable, contingency, merge_tables
 from jobs.progress import Progress
 from volumes.base import Volume
-from volumes.box import Box, Zyx
+from volumes.box import Box
 
 BLOCK_VOXELS = 1 << 22
-_SAME_SIZE = 1e-3
 
 
 def common_box(segmentation: Volume, truth: Volume, asked: Box | None = None) -> Box:
@@ -44,30 +44,8 @@ def common_box(segmentation: Volume, truth: Volume, asked: Box | None = None) ->
             share no voxel, or a box that is empty or leaves one of them.
     """
     for what, volume in (("segmentation", segmentation), ("ground truth", truth)):
-        if volume.dtype.kind not in "biu":
-            raise EvaluationError(
-                f"{what} '{volume.spec}' holds {volume.dtype}, but labels are integers; name another volume"
-            )
-    if not np.allclose(segmentation.voxel_size_nm, truth.voxel_size_nm, rtol=_SAME_SIZE, atol=0):
-        raise EvaluationError(
-            f"segmentation '{segmentation.spec}' has voxels of {segmentation.voxel_size_nm} nm and ground "
-            f"truth '{truth.spec}' of {truth.voxel_size_nm} nm (zyx); bring both to one grid, or correct the "
-            "size that is wrong"
-        )
-    shared = segmentation.bounds.intersect(truth.bounds)
-    if shared.is_empty:
-        raise EvaluationError(
-            f"segmentation '{segmentation.spec}' ({segmentation.bounds}) and ground truth '{truth.spec}' "
-            f"({truth.bounds}) share no voxel; check their offsets"
-        )
-    if asked is None:
-        return shared
-    if asked.is_empty or not shared.contains_box(asked):
-        raise EvaluationError(
-            f"box {asked} is empty or leaves what segmentation '{segmentation.spec}' and ground truth "
-            f"'{truth.spec}' share ({shared}); give a box inside that"
-        )
-    return asked
+        require_integers(f"{what} '{volume.spec}'", volume.dtype)
+    return shared_box("segmentation", segmentation, truth, asked)
 
 
 def compare_volumes(
@@ -104,7 +82,9 @@ def compare_volumes(
 
     def tables() -> Iterator[ContingencyTable]:
         nonlocal n_labelled
-        for block in _blocks(box, _coarser(segmentation, truth), block_voxels):
+        coarser = _coarser(segmentation, truth)
+        shape = block_shape(coarser.chunk_shape, box.shape, block_voxels)
+        for block in tiles(box, shape, coarser.bounds.start):
             around = block.grow(context).intersect(truth.bounds)
             labels = truth.read(around)
             inner = block.slices(around.start)
@@ -127,25 +107,3 @@ def compare_volumes(
 def _coarser(first: Volume, second: Volume) -> Volume:
     """The volume with more voxels in a chunk."""
     return first if math.prod(first.chunk_shape) >= math.prod(second.chunk_shape) else second
-
-
-def _blocks(box: Box, volume: Volume, most: int) -> Iterator[Box]:
-    """A box in parts of at most so many voxels, cut between the chunks of a volume if those are smaller."""
-    shape = _block_shape(volume.chunk_shape, box.shape, most)
-    origin = volume.bounds.start
-    # The corners of all blocks that reach into the box, on the grid that begins at the volume's first voxel.
-    firsts = (low - (low - zero) % edge for low, zero, edge in zip(box.start, origin, shape, strict=True))
-    grid = (range(first, high, edge) for first, high, edge in zip(firsts, box.stop, shape, strict=True))
-    return (Box.from_shape(shape, corner).intersect(box) for corner in product(*grid))
-
-
-def _block_shape(chunk: Zyx, limit: Zyx, most: int) -> Zyx:
-    """Whole chunks along every axis, about as long along each; a chunk too large for a block is halved."""
-    shape = [max(1, edge) for edge in chunk]
-    while math.prod(shape) > max(1, most):
-        axis = shape.index(max(shape))
-        shape[axis] = -(-shape[axis] // 2)
-    while growing := [n for n in range(3) if shape[n] < limit[n] and 2 * math.prod(shape) <= most]:
-        shape[min(growing, key=shape.__getitem__)] *= 2
-    z, y, x = shape
-    return z, y, x

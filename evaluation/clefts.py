@@ -26,7 +26,8 @@ from typing import Any
 import edt
 import numpy as np
 
-from evaluation._common import ratio, require_one_shape, require_whole_numbers
+from evaluation._ratios import ratio
+from evaluation.checks import require_integers, require_one_shape
 from evaluation.errors import EvaluationError
 
 THRESHOLD_NM = 200.0
@@ -169,7 +170,7 @@ def _require_comparable(
 ) -> None:
     require_one_shape("prediction", prediction, truth)
     for what, labels in (("prediction", prediction), ("ground truth", truth)):
-        require_whole_numbers(what, labels.dtype)
+        require_integers(what, labels.dtype)
         if labels.dtype == np.uint64 and labels.size and labels.max() == CREMI_NO_CLEFT:
             raise EvaluationError(
                 f"{what} holds 2^64 - 1, CREMI's mark for no cleft; take the masks of cremi_clefts(labels)"

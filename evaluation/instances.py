@@ -27,7 +27,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
-from evaluation._common import mean_defined, ratio
+from evaluation._ratios import mean_defined, ratio
 from evaluation.errors import EvaluationError
 from evaluation.overlap import ContingencyTable
 

@@ -19,16 +19,17 @@ challenge of that name (cremi.org).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from evaluation._pair_counts import PairCounts
+from evaluation.blocks import slabs
+from evaluation.checks import require_integers, require_not_negative, require_one_shape
 from evaluation.errors import EvaluationError
 
-BLOCK_VOXELS = 1 << 20
 # What the figures make of unsegmented voxels, in the words of the setting `evaluation.background`.
 ONE_OBJECT = "one_object"
 LEFT_OUT = "left_out"
@@ -108,16 +109,12 @@ def contingency(segmentation: np.ndarray, truth: np.ndarray) -> ContingencyTable
     Raises:
         EvaluationError: the shapes differ, or labels are not integers or below 0.
     """
-    if segmentation.shape != truth.shape:
-        raise EvaluationError(
-            f"segmentation of shape {segmentation.shape} and ground truth of shape {truth.shape} "
-            "cannot be compared; cut both to one box"
-        )
-    _require_integers("segmentation", segmentation)
-    _require_integers("ground truth", truth)
+    require_one_shape("segmentation", segmentation, truth)
+    require_integers("segmentation", segmentation.dtype)
+    require_integers("ground truth", truth.dtype)
     pairs = PairCounts()
-    for block in _blocks(segmentation.shape):
-        pairs.add(_flat("segmentation", segmentation[block]), _flat("ground truth", truth[block]))
+    for slab in slabs(segmentation.shape):
+        pairs.add(_flat("segmentation", segmentation[slab]), _flat("ground truth", truth[slab]))
     return ContingencyTable(*pairs.pairs())
 
 
@@ -239,20 +236,6 @@ def _share(part: float, whole: float) -> float:
     return part / whole if whole else 1.0
 
 
-def _blocks(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Slabs along the first axis of about `BLOCK_VOXELS` voxels, at least one section each."""
-    step = max(1, BLOCK_VOXELS // max(1, math.prod(shape[1:])))
-    return (slice(start, start + step) for start in range(0, shape[0], step))
-
-
-def _require_integers(what: str, labels: np.ndarray) -> None:
-    if labels.dtype.kind not in "biu":
-        raise EvaluationError(f"{what} has dtype {labels.dtype}, but labels are integers; convert them first")
-    if labels.ndim == 0:
-        raise EvaluationError(f"{what} is a single value, but a volume of labels is needed")
-
-
 def _flat(what: str, labels: np.ndarray) -> np.ndarray:
-    if labels.dtype.kind == "i" and labels.size and labels.min() < 0:
-        raise EvaluationError(f"{what} holds the negative label {labels.min()}; set unsegmented voxels to 0")
+    require_not_negative(what, labels, "unsegmented")
     return np.ravel(labels).astype(np.uint64, copy=False)

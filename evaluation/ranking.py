@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import njit
 
-from evaluation._common import read_blocks, require_one_shape, require_whole_numbers, shared_box, slabs
+from evaluation.blocks import read_pairs, slabs
+from evaluation.checks import require_integers, require_one_shape, shared_box
 from evaluation.errors import EvaluationError
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ def compare_scores(
     box = shared_box("probabilities", scores, truth, box)
     parts = (
         score_histogram(probabilities, labels, positive=positive, ignore=ignore, bins=bins)
-        for probabilities, labels in read_blocks(scores, truth, box)
+        for probabilities, labels in read_pairs(scores, truth, box)
     )
     total = reduce(ScoreHistogram.merge, parts)
     n_positive = int(total.positives.sum())
@@ -217,7 +218,7 @@ def _average_precision(positives: np.ndarray, negatives: np.ndarray) -> float | 
 
 def _require_pair(scores: np.ndarray, truth: np.ndarray) -> None:
     require_one_shape("scores", scores, truth)
-    require_whole_numbers("ground truth", truth.dtype)
+    require_integers("ground truth", truth.dtype)
     if scores.dtype.kind not in "biuf":
         raise EvaluationError(
             f"scores have dtype {scores.dtype}, but they are real numbers; convert them first"

@@ -27,7 +27,8 @@ from typing import NamedTuple
 import numpy as np
 
 from evaluation._coarse_objects import coarse_factors, coarse_object, fine_voxels
-from evaluation._object_boxes import ObjectBoxes, object_boxes, unsigned
+from evaluation._object_boxes import ObjectBoxes, object_boxes
+from evaluation.checks import unsigned
 from evaluation.errors import EvaluationError
 from jobs.progress import Progress
 from volumes import Box, Skeleton, Volume

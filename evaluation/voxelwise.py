@@ -26,15 +26,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import njit
 
-from evaluation._common import (
-    mean_defined,
-    ratio,
-    read_blocks,
-    require_one_shape,
-    require_whole_numbers,
-    shared_box,
-    slabs,
-)
+from evaluation._ratios import mean_defined, ratio
+from evaluation.blocks import read_pairs, slabs
+from evaluation.checks import require_integers, require_one_shape, shared_box
 from evaluation.errors import EvaluationError
 
 if TYPE_CHECKING:
@@ -96,8 +90,8 @@ def confusion_matrix(
         EvaluationError: the shapes differ, labels are not integers or are no classes, or K is out of range.
     """
     require_one_shape("prediction", prediction, truth)
-    require_whole_numbers("prediction", prediction.dtype)
-    require_whole_numbers("ground truth", truth.dtype)
+    require_integers("prediction", prediction.dtype)
+    require_integers("ground truth", truth.dtype)
     if classes is not None and not 1 <= classes <= MOST_CLASSES:
         raise EvaluationError(f"{classes} classes are out of range; give 1 to {MOST_CLASSES}")
     counts = np.zeros((MOST_CLASSES, MOST_CLASSES), np.int64)
@@ -183,7 +177,7 @@ def compare_classes(
     number = classes if isinstance(classes, int) else len(names) if names is not None else None
     parts = (
         confusion_matrix(predicted, true, classes=number, ignore=ignore)
-        for predicted, true in read_blocks(prediction, truth, box)
+        for predicted, true in read_pairs(prediction, truth, box)
     )
     return {
         **class_metrics(reduce(ConfusionMatrix.merge, parts), names),

@@ -190,8 +190,8 @@ def volume_of(labels: np.ndarray = LABELS, **settings: object) -> ArrayVolume:
 @pytest.mark.parametrize(
     ("segmentation", "truth", "box", "message"),
     [
-        (volume_of(LABELS.astype(float)), volume_of(), None, "segmentation 'array.*' holds float64"),
-        (volume_of(), volume_of(LABELS.astype(np.float32)), None, "ground truth .* holds float32.*integers"),
+        (volume_of(LABELS.astype(float)), volume_of(), None, "segmentation 'array.*' has dtype float64"),
+        (volume_of(), volume_of(LABELS.astype(np.float32)), None, "ground truth .* has dtype float32.*integers"),
         (volume_of(), volume_of(voxel_size_nm=(40, 4, 4)), None, r"\(40.0, 8.0, 8.0\).*\(40.0, 4.0, 4.0\)"),
         (volume_of(), volume_of(start=(4, 0, 0)), None, "z 0:4.*z 4:8.*share no voxel; check their offsets"),
         (volume_of(), volume_of(), Box((0, 0, 0), (4, 4, 5)), "box z 0:4, y 0:4, x 0:5 is empty or leaves"),

@@ -145,7 +145,7 @@ def test_floats_of_any_width_are_binned(dtype: str) -> None:
 
 
 def test_volumes_are_compared_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evaluation._common.READ_VOXELS", 50)
+    monkeypatch.setattr("evaluation.blocks.READ_VOXELS", 50)
     rng = np.random.default_rng(5)
     truth = rng.integers(0, 3, (5, 6, 7)).astype(np.uint8)
     scores = rng.random(truth.shape, np.float32)

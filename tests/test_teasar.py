@@ -206,7 +206,7 @@ def test_a_cell_body_with_a_hole_has_its_nodes_in_itself() -> None:
 @pytest.mark.parametrize(
     ("labels", "options", "message"),
     [
-        (np.zeros((2, 2, 2)), {}, "dtype float64, not integers"),
+        (np.zeros((2, 2, 2)), {}, "the array has dtype float64, but labels are integers"),
         (np.full((2, 2, 2), -1), {}, "negative label -1; set unlabelled voxels to 0"),
         (np.zeros((2, 2), int), {}, r"shape \(2, 2\); give three axes"),
         (np.zeros((2, 2, 2), int), {"scale": -1}, "scale is -1; give a number of at least 0"),
@@ -278,7 +278,7 @@ def test_progress_counts_objects() -> None:
 
 
 def test_a_volume_of_floats_or_a_box_outside_is_refused() -> None:
-    with pytest.raises(EvaluationError, match="labels of 'array of float32' have dtype float32"):
+    with pytest.raises(EvaluationError, match="'array of float32' has dtype float32, but labels"):
         of_volume(ArrayVolume(np.zeros((2, 2, 2), np.float32)))
     with pytest.raises(VolumeError, match="leaves volume"):
         of_volume(ArrayVolume(np.zeros((2, 2, 2), np.uint8)), Box((0, 0, 0), (3, 2, 2)))

@@ -220,7 +220,7 @@ def test_figures_of_more_voxels_than_int64_can_square_are_right() -> None:
 def test_datasets_that_are_read_when_indexed_are_counted_block_by_block(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evaluation._common.SLAB_VOXELS", 40)
+    monkeypatch.setattr("evaluation.blocks.SLAB_VOXELS", 40)
     classes = np.random.default_rng(1).integers(0, 3, (7, 5, 4))
     with h5py.File(tmp_path / "classes.h5", "w") as file:
         file["a"], file["b"] = classes, classes[::-1]
@@ -322,7 +322,7 @@ def test_volumes_are_compared_block_by_block_where_both_have_voxels(seed: int, m
     rng = np.random.default_rng(seed)
     truth, prediction = (rng.integers(0, 3, shape).astype(np.uint8) for shape in ((7, 8, 9), (6, 9, 9)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("evaluation._common.READ_VOXELS", most)
+        patch.setattr("evaluation.blocks.READ_VOXELS", most)
         figures = compare_classes(
             volume(prediction, (-1, 3, 4)), volume(truth, (-2, 2, 6)), classes=("x", "y", "z"), ignore=1
         )
