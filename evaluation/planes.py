@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evaluation.overlap import ContingencyTable
-from evaluation.slices import overlay, to_grey
+from evaluation.slices import overlay, plane_name, to_grey
 from volumes import Box, Volume
 
 _LARGEST_EDGE = 1024
@@ -46,7 +46,7 @@ class Plane:
     @property
     def name(self) -> str:
         """Such as "xy, z = 85"."""
-        return f"{('xy', 'xz', 'yz')[self.axis]}, {'zyx'[self.axis]} = {self.box.start[self.axis]}"
+        return plane_name(self.axis, self.box.start[self.axis])
 
     @property
     def extent_nm(self) -> tuple[float, float]:

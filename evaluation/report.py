@@ -14,8 +14,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from evaluation._report_plots import (
     MERGER,
     OMISSION,
@@ -28,6 +26,7 @@ from evaluation._report_plots import (
 )
 from evaluation.error_map import MOST_MARKS, error_map
 from evaluation.planes import Plane, pictures_of
+from evaluation.slices import round_length
 from volumes import Box
 
 if TYPE_CHECKING:
@@ -186,7 +185,7 @@ def _lost_first(row: Mapping[str, Any]) -> tuple[float, int]:
 def _shown(plane: Plane, partner: Mapping[int, int]) -> dict[str, Any]:
     """A slice for the page: its pictures, proportions, and a scale bar in per cent of the width."""
     down_nm, across_nm = plane.extent_nm
-    bar_nm = _round_length(across_nm / 4)
+    bar_nm = round_length(across_nm / 4)
     return {
         "name": plane.name,
         "pictures": pictures_of(plane, partner),
@@ -194,12 +193,6 @@ def _shown(plane: Plane, partner: Mapping[int, int]) -> dict[str, Any]:
         "bar": f"{100 * bar_nm / across_nm:.2f}",
         "bar_label": f"{bar_nm / 1000:g} µm" if bar_nm >= 1000 else f"{bar_nm:g} nm",
     }
-
-
-def _round_length(nm: float) -> float:
-    """The largest of 1, 2, 5, 10, … that is no longer."""
-    power = 10.0 ** np.floor(np.log10(nm))
-    return float(max(step * power for step in (1, 2, 5) if step * power <= nm * (1 + 1e-9)))
 
 
 def _versions() -> dict[str, str]:

@@ -17,7 +17,6 @@ _PANEL_PIXELS = 360
 _GAP = 12
 _CAPTION = 22
 _OPACITY = 0.45
-_AXES = "zyx"
 
 
 def colours(ids: np.ndarray) -> np.ndarray:
@@ -65,10 +64,20 @@ def _panel(rgb: np.ndarray, size_nm: tuple[float, float], pixels_per_nm: float) 
     return Image.fromarray(rgb).resize((width, height), Image.Resampling.NEAREST)
 
 
-def _scale_bar_nm(extent_nm: float) -> int:
-    """A round length (nm) of about a third of the extent."""
-    power = 10 ** int(np.log10(max(extent_nm / 3, 1)))
-    return max(step * power for step in (1, 2, 5) if step * power <= max(extent_nm / 2, power))
+def round_length(nm: float) -> float:
+    """The largest of 1, 2, 5, 10, … (and 0.5, 0.2, …) that is no longer than a length above 0."""
+    power = 10.0 ** np.floor(np.log10(nm))
+    return float(max(step * power for step in (1, 2, 5) if step * power <= nm * (1 + 1e-9)))
+
+
+def plane_name(axis: int, position: int) -> str:
+    """A slice as usually said, such as "xy, z = 85".
+
+    Args:
+      axis: the axis it lies across: 0 = z, 1 = y, 2 = x.
+      position: voxel on that axis.
+    """
+    return f"{('xy', 'xz', 'yz')[axis]}, {'zyx'[axis]} = {position}"
 
 
 def write_slices_png(
@@ -105,19 +114,14 @@ def write_slices_png(
             row.append(_panel(rgb, (down, across), pixels_per_nm))
         rows.append(row)
     middle = [start + n // 2 for start, n in zip(start_zyx, raw.shape, strict=True)]
-    captions = [f"{_plane(a)}, {_AXES[a]} = {middle[a]}" for a in range(3)]
-    bar_nm = _scale_bar_nm(float(extent_nm[2]))
+    captions = [plane_name(axis, middle[axis]) for axis in range(3)]
+    bar_nm = round_length(float(extent_nm[2]) / 2)
     with atomic_path(path) as temporary:
         _compose(rows, captions, title, bar_nm, pixels_per_nm).save(temporary, format="PNG", optimize=True)
 
 
-def _plane(axis: int) -> str:
-    """The two axes of the plane across an axis, as usually said: 'xy', 'xz', 'yz'."""
-    return ("xy", "xz", "yz")[axis]
-
-
 def _compose(
-    rows: list[list[Image.Image]], captions: list[str], title: str, bar_nm: int, pixels_per_nm: float
+    rows: list[list[Image.Image]], captions: list[str], title: str, bar_nm: float, pixels_per_nm: float
 ) -> Image.Image:
     """The panels on one sheet, with captions and a scale bar."""
     widths = [panel.width for panel in rows[0]]
@@ -138,6 +142,11 @@ def _compose(
     bottom = _CAPTION + _GAP + rows[0][0].height - 10
     pen.rectangle((_GAP + 8, bottom - 4, _GAP + 8 + bar, bottom), fill="white", outline="black")
     pen.text(
-        (_GAP + 8, bottom - 22), f"{bar_nm} nm", fill="white", font=font, stroke_width=2, stroke_fill="black"
+        (_GAP + 8, bottom - 22),
+        f"{bar_nm:.9g} nm",
+        fill="white",
+        font=font,
+        stroke_width=2,
+        stroke_fill="black",
     )
     return sheet
