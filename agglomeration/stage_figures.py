@@ -66,16 +66,14 @@ class KnownTruth:
         return truth_of_pairs(id_a, id_b, true_objects(self.overlaps))
 
 
-def known_truth(
-    config: ConfigView, segmentation: Segmentation, tell: Tell = lambda _: None, *, skeletons: bool = False
-) -> KnownTruth:
-    """What a project knows of its supervoxels.
+def known_truth(config: ConfigView, segmentation: Segmentation, tell: Tell = lambda _: None) -> KnownTruth:
+    """What a project knows of its supervoxels: their overlaps with true labels, and the supervoxels of the
+    nodes of true skeletons where it names some. (Skeletons are made of labels by `evaluate` alone.)
 
     Args:
       config: of the project.
       segmentation: its supervoxels.
       tell: takes lines about skeletons that are worth knowing.
-      skeletons: make skeletons of the true labels where the project names none.
 
     Raises:
       ReconstructionError: skeletons that cannot be read.
@@ -83,9 +81,8 @@ def known_truth(
     settings = config.evaluation
     if settings is None:
         settings = config.replace(evaluation={}).evaluation
-    nothing = KnownTruth(segmentation.overlaps, {}, None, settings)
-    if not settings.skeletons and not (skeletons and segmentation.overlaps is not None):
-        return nothing
+    if not settings.skeletons:
+        return KnownTruth(segmentation.overlaps, {}, None, settings)
     truth = prepare_truth(
         truth_workspace(config).inputs.labels,
         segmentation.box,
@@ -95,8 +92,6 @@ def known_truth(
         tell=tell,
         display=False,
     )
-    if not truth.skeletons:
-        return nothing
     nodes = look_up_nodes(segmentation.volume, truth.skeletons)
     return KnownTruth(segmentation.overlaps, truth.skeletons, nodes, settings)
 
