@@ -5,8 +5,10 @@ offsets, bounds, chunks and dtypes may differ. Blocks are whole chunks of the vo
 as far as a block has room for them, so that hardly any chunk is read twice. Memory is that of one block of
 both volumes, and of the table.
 
-With a boundary tolerance each block of the ground truth is read with so much of its surroundings that the
-blocks do not show in the result (`evaluation.boundaries`).
+With a boundary tolerance each block of the ground truth is read with so much of its surroundings, its
+context, that the blocks do not show in the result (`evaluation.boundaries`). The context counts in the voxels
+that a block may have, so that it costs no memory beyond that. Blocks are made larger with it, since a context
+longer than half a block multiplies what is read by more than eight.
 """
 
 from __future__ import annotations
@@ -16,16 +18,20 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from evaluation.blocks import block_shape, tiles
-from evaluation.boundaries import boundary_context, without_boundaries
+from evaluation.blocks import block_shape, tiles, voxels_read
+from evaluation.boundaries import boundary_context, near_boundaries
 from evaluation.checks import require_integers, shared_box
 from evaluation.errors import EvaluationError
 from evaluation.overlap import ContingencyTable, contingency, merge_tables
 from jobs.progress import Progress
 from volumes.base import Volume
-from volumes.box import Box
+from volumes.box import Box, Zyx
 
 BLOCK_VOXELS = 1 << 22
+# With a context: at most 13 bytes a voxel for labels of 64 bits, their distances and a mask, 0.9 GB.
+MOST_VOXELS = 1 << 26
+# Blocks this many times as long as the context on either side read eight times their own voxels.
+_BLOCK_PER_CONTEXT = 2
 
 
 def common_box(segmentation: Volume, truth: Volume, asked: Box | None = None) -> Box:
@@ -54,7 +60,7 @@ def compare_volumes(
     box: Box | None = None,
     *,
     boundary_tolerance_nm: float = 0,
-    block_voxels: int = BLOCK_VOXELS,
+    block_voxels: int | None = None,
     progress: Progress | None = None,
 ) -> ContingencyTable:
     """Count how many voxels each segment shares with each true object, label 0 included.
@@ -65,33 +71,31 @@ def compare_volumes(
         box: absolute (zyx), inside both volumes; None: all that both hold.
         boundary_tolerance_nm: true voxels at this distance or closer to a boundary of the ground truth count
             as unlabelled. The boundaries beyond the box count, as far as the ground truth goes.
-        block_voxels: most voxels of a block, without the surroundings that the tolerance needs.
+        block_voxels: most voxels that are read of one volume at a time, with the surroundings that the
+            tolerance needs. None: `BLOCK_VOXELS`, or with a tolerance as many as it takes for blocks twice
+            as long as their surroundings on either side, up to `MOST_VOXELS`.
         progress: counts voxels.
 
     Returns:
         The table over all voxels of the box.
 
     Raises:
-        EvaluationError: see `common_box`; negative labels; a tolerance that is no distance, or one that
-            leaves no labelled voxel of those there are.
+        EvaluationError: see `common_box`; negative labels; a tolerance that is no distance, that reaches
+            farther than `block_voxels` have room for, or that leaves no labelled voxel of those there are.
         VolumeError: what is stored is damaged.
     """
     box = common_box(segmentation, truth, box)
     context = boundary_context(truth.voxel_size_nm, boundary_tolerance_nm)
+    coarser = _coarser(segmentation, truth)
+    shape = _room_for(coarser, truth, box, context, block_voxels, boundary_tolerance_nm)
     n_labelled = 0
 
     def tables() -> Iterator[ContingencyTable]:
         nonlocal n_labelled
-        coarser = _coarser(segmentation, truth)
-        shape = block_shape(coarser.chunk_shape, box.shape, block_voxels)
         for block in tiles(box, shape, coarser.bounds.start):
-            around = block.grow(context).intersect(truth.bounds)
-            labels = truth.read(around)
-            inner = block.slices(around.start)
-            n_labelled += int(np.count_nonzero(labels[inner]))
-            if boundary_tolerance_nm:
-                labels = without_boundaries(labels, truth.voxel_size_nm, boundary_tolerance_nm)
-            yield contingency(segmentation.read(block), labels[inner])
+            labels, labelled = _labels_of(truth, block, context, boundary_tolerance_nm)
+            n_labelled += labelled
+            yield contingency(segmentation.read(block), labels)
             if progress is not None:
                 progress.advance(block.size)
 
@@ -102,6 +106,36 @@ def compare_volumes(
             "boundary; lower the boundary tolerance"
         )
     return table
+
+
+def _labels_of(truth: Volume, block: Box, context: Zyx, tolerance_nm: float) -> tuple[np.ndarray, int]:
+    """The true labels of a block, 0 within the tolerance of a boundary, and how many there were before."""
+    around = block.grow(context).intersect(truth.bounds)
+    labels = truth.read(around)
+    inner = block.slices(around.start)
+    labelled = int(np.count_nonzero(labels[inner]))
+    if not tolerance_nm:
+        return labels, labelled
+    near = near_boundaries(labels, truth.voxel_size_nm, tolerance_nm)[inner]
+    return np.where(near, labels.dtype.type(0), labels[inner]), labelled
+
+
+def _room_for(
+    chunks: Volume, truth: Volume, box: Box, context: Zyx, block_voxels: int | None, tolerance_nm: float
+) -> Zyx:
+    """The shape of the blocks, for which there has to be room with their context."""
+    if block_voxels is None:
+        wanted = math.prod((_BLOCK_PER_CONTEXT + 2) * c for c in context)
+        block_voxels = max(BLOCK_VOXELS, min(wanted, MOST_VOXELS))
+    extent = truth.bounds.shape
+    least = voxels_read((1, 1, 1), box.shape, context, extent)
+    if any(context) and least > block_voxels:
+        raise EvaluationError(
+            f"a boundary tolerance of {tolerance_nm:g} nm reaches {context} voxels (zyx) around every voxel "
+            f"of '{truth.spec}', {least} with it, but {block_voxels} may be read at a time; lower the "
+            "tolerance, or compare at a coarser resolution"
+        )
+    return block_shape(chunks.chunk_shape, box.shape, block_voxels, context=context, extent=extent)
 
 
 def _coarser(first: Volume, second: Volume) -> Volume:

@@ -42,17 +42,37 @@ def without_boundaries(truth: np.ndarray, voxel_size_nm: Iterable[float], tolera
         EvaluationError: labels that are no integers or not of three axes, or a tolerance that is no number of
             at least 0.
     """
+    near = near_boundaries(truth, voxel_size_nm, tolerance_nm)
+    kept = np.array(truth, truth.dtype.newbyteorder("="), order="C")
+    kept[near] = 0
+    return kept
+
+
+def near_boundaries(truth: np.ndarray, voxel_size_nm: Iterable[float], tolerance_nm: float) -> np.ndarray:
+    """The voxels that `without_boundaries` leaves out, and the unlabelled ones; 5 bytes of memory a voxel.
+
+    Args:
+        truth: (z, y, x), integers or booleans; 0 is unlabelled.
+        voxel_size_nm: zyx, nm.
+        tolerance_nm: as there; 0 leaves out none but the unlabelled.
+
+    Returns:
+        bool of the shape of `truth`.
+
+    Raises:
+        EvaluationError: as there.
+    """
     require_tolerance(tolerance_nm)
     if truth.dtype.kind not in "biu" or truth.ndim != 3:
         raise EvaluationError(
             f"ground truth of {truth.dtype} and shape {truth.shape} has no boundaries to leave out; "
             "give integer labels (z, y, x)"
         )
-    kept = np.array(truth, truth.dtype.newbyteorder("="), order="C")
-    if tolerance_nm and kept.size:
-        distance_nm = edt.edt(kept, anisotropy=tuple(voxel_size_nm), black_border=False)
-        kept[distance_nm <= np.float32(tolerance_nm * _ROUNDING)] = 0
-    return kept
+    if not tolerance_nm or not truth.size:
+        return truth == 0
+    native = np.ascontiguousarray(truth, truth.dtype.newbyteorder("="))
+    distance_nm = edt.edt(native, anisotropy=tuple(voxel_size_nm), black_border=False)
+    return distance_nm <= np.float32(tolerance_nm * _ROUNDING)
 
 
 def boundary_context(voxel_size_nm: Iterable[float], tolerance_nm: float) -> Zyx:

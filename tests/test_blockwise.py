@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation import EvaluationError, contingency, table_metrics
+from evaluation import EvaluationError, blockwise, contingency, table_metrics
 from evaluation.blockwise import common_box, compare_volumes
-from evaluation.boundaries import without_boundaries
+from evaluation.boundaries import boundary_context, without_boundaries
 from evaluation.overlap import ContingencyTable
 from jobs.progress import Progress
 from volumes import Box, Volume, create_volume, open_volume
@@ -90,13 +90,13 @@ def test_volumes_of_different_offsets_and_chunks_have_the_table_of_what_both_hol
 
 
 @given(
-    block_voxels=st.sampled_from([100, 900, 5000]),
+    room=st.sampled_from([0, 900, 5000]),
     tolerance_nm=st.sampled_from([8, 12, 40, 60, 100]),
     seed=st.integers(0, 5),
     inset=st.integers(0, 4),
 )
 def test_blocks_do_not_show_in_what_a_tolerance_leaves_out(
-    block_voxels: int, tolerance_nm: float, seed: int, inset: int
+    room: int, tolerance_nm: float, seed: int, inset: int
 ) -> None:
     shape = (12, 30, 20)
     truth = ArrayVolume(np.where(blobs(seed, shape) < 4, 1, 2), voxel_size_nm=SIZE_NM, start=(3, 0, 9))
@@ -105,8 +105,15 @@ def test_blocks_do_not_show_in_what_a_tolerance_leaves_out(
     kept = without_boundaries(truth.read(), SIZE_NM, tolerance_nm)[box.slices(truth.bounds.start)]
     if not kept.any():
         return
+    context = boundary_context(SIZE_NM, tolerance_nm)
+    least = int(np.prod([min(1 + 2 * c, n) for c, n in zip(context, shape, strict=True)]))
+    if least > 1:
+        with pytest.raises(EvaluationError, match=f"{least} with it, but {least - 1} may be read at a time"):
+            compare_volumes(
+                segmentation, truth, box, boundary_tolerance_nm=tolerance_nm, block_voxels=least - 1
+            )
     found = compare_volumes(
-        segmentation, truth, box, boundary_tolerance_nm=tolerance_nm, block_voxels=block_voxels
+        segmentation, truth, box, boundary_tolerance_nm=tolerance_nm, block_voxels=max(100, least + room)
     )
     assert_same(found, contingency(segmentation.read(box), kept))
 
@@ -126,12 +133,33 @@ def test_memory_is_that_of_a_block_on_a_volume_twice_the_budget(tolerance_nm: fl
         tracemalloc.stop()
     assert table.n_voxels == np.prod(shape)
     assert peak < budget
-    for volume, context in zip(volumes, ((0, 0, 0), (2, 10, 10)), strict=True):
-        largest = max(volume.boxes, key=lambda box: box.size).shape
-        assert (
-            np.prod([n - 2 * c * (tolerance_nm > 0) for n, c in zip(largest, context, strict=True)])
-            <= block_voxels
-        )
+    for volume in volumes:
+        assert max(box.size for box in volume.boxes) <= block_voxels
+
+
+def test_blocks_grow_with_the_tolerance_so_that_little_is_read_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 80 nm are 2, 10 and 10 voxels around a block; blocks twice as long are 4 x 20 x 20 voxels.
+    monkeypatch.setattr(blockwise, "BLOCK_VOXELS", 1000)
+    shape = (24, 80, 80)
+    segmentation, truth = StripedVolume(shape, (16, 64, 64), step=3), StripedVolume(shape, (16, 64, 64))
+    table = compare_volumes(segmentation, truth, boundary_tolerance_nm=80)
+    kept = without_boundaries(truth.read(), SIZE_NM, 80)
+    assert_same(table, contingency(segmentation.read(), kept))
+    read = [box.size for box in truth.boxes[:-1]]
+    assert 6400 < max(read) <= 8 * 40 * 40 and sum(read) < 8 * np.prod(shape)
+
+
+def test_the_most_that_is_read_at_a_time_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blockwise, "BLOCK_VOXELS", 1000)
+    monkeypatch.setattr(blockwise, "MOST_VOXELS", 5000)
+    volume = StripedVolume((24, 80, 80), (16, 64, 64))
+    with pytest.raises(EvaluationError, match="every labelled voxel"):
+        compare_volumes(volume, volume, Box((4, 30, 30), (8, 40, 40)), boundary_tolerance_nm=80)
+    assert max(box.size for box in volume.boxes) <= 5000
+    with pytest.raises(
+        EvaluationError, match=r"\(12, 62, 62\) voxels .* 115200 with it.*lower the tolerance"
+    ):
+        compare_volumes(volume, volume, boundary_tolerance_nm=500)
 
 
 def test_each_chunk_of_the_volume_with_larger_chunks_is_read_once() -> None:
@@ -191,7 +219,12 @@ def volume_of(labels: np.ndarray = LABELS, **settings: object) -> ArrayVolume:
     ("segmentation", "truth", "box", "message"),
     [
         (volume_of(LABELS.astype(float)), volume_of(), None, "segmentation 'array.*' has dtype float64"),
-        (volume_of(), volume_of(LABELS.astype(np.float32)), None, "ground truth .* has dtype float32.*integers"),
+        (
+            volume_of(),
+            volume_of(LABELS.astype(np.float32)),
+            None,
+            "ground truth .* has dtype float32.*integers",
+        ),
         (volume_of(), volume_of(voxel_size_nm=(40, 4, 4)), None, r"\(40.0, 8.0, 8.0\).*\(40.0, 4.0, 4.0\)"),
         (volume_of(), volume_of(start=(4, 0, 0)), None, "z 0:4.*z 4:8.*share no voxel; check their offsets"),
         (volume_of(), volume_of(), Box((0, 0, 0), (4, 4, 5)), "box z 0:4, y 0:4, x 0:5 is empty or leaves"),
