@@ -157,7 +157,7 @@ def test_the_most_that_is_read_at_a_time_is_bounded(monkeypatch: pytest.MonkeyPa
         compare_volumes(volume, volume, Box((4, 30, 30), (8, 40, 40)), boundary_tolerance_nm=80)
     assert max(box.size for box in volume.boxes) <= 5000
     with pytest.raises(
-        EvaluationError, match=r"\(12, 62, 62\) voxels .* 115200 with it.*lower the tolerance"
+        EvaluationError, match=r"\(12, 62, 62\) voxels .* 153600 with it.*lower the tolerance"
     ):
         compare_volumes(volume, volume, boundary_tolerance_nm=500)
 
