@@ -89,9 +89,9 @@ def rows(table: str, without: tuple[str, ...] = (), output: str = "out") -> list
 
 
 def decisions(output: str = "out") -> dict[str, list[tuple[Any, ...]]]:
-    """All that a run decided, without time stamps."""
+    """All that a run decided, without time stamps and its number."""
     tables = ("supervoxels", "edges", "somas", "refusals", "flags", "neurons")
-    return {name: rows(name, output=output) for name in tables}
+    return {name: rows(name, without=("run",), output=output) for name in tables}
 
 
 def states(output: str = "out") -> dict[tuple[int, int], str]:
