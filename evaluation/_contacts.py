@@ -8,7 +8,8 @@ among those without it, and the other way round.
 
 The tree is chosen among at most `MOST_POINTS` points, evenly thinned from each set when there are more. The
 two points of a chosen pair are the closest of all. Two sets of n points take a time of n log n; k sets of n
-points in all take that, and at most log^2 k times as long for the chosen points.
+points in all take that, and at most log^2 k times as long for the chosen points. Points at one position go
+into a KD-tree once: it cannot tell them apart, and would look through all of them at every query.
 """
 
 from __future__ import annotations
@@ -38,18 +39,34 @@ class Contact:
     second_nm: np.ndarray
 
 
-def contacts(sets_nm: Sequence[np.ndarray]) -> list[Contact]:
+def contacts(sets_nm: Sequence[np.ndarray], joined: Sequence[tuple[int, int]] = ()) -> list[Contact]:
     """The closest points of pairs of sets that join all sets.
 
     Args:
         sets_nm: (n_i, 3) float64 points each, none empty.
+        joined: pairs of sets that are joined already.
 
     Returns:
-        One contact less than there are sets, in ascending order of the sets.
+        One contact less than there are sets, or groups of joined sets; in ascending order of the sets.
     """
-    pairs = [(0, 1)] if len(sets_nm) == 2 else sorted(_spanning_pairs(_thinned(sets_nm)))
+    if len(sets_nm) < 2:
+        return []
+    distinct = [points[_distinct(points)] for points in sets_nm]
+    if len(sets_nm) == 2 and not joined:
+        pairs = [(0, 1)]
+    else:
+        pairs = sorted(_spanning_pairs(_thinned(distinct), joined))
     trees: dict[int, KDTree] = {}
-    return [_contact(sets_nm, first, second, trees) for first, second in pairs]
+    return [_contact(distinct, first, second, trees) for first, second in pairs]
+
+
+def _distinct(points: np.ndarray) -> np.ndarray:
+    """(m,) int64 indices of points, one at each position."""
+    order = np.lexsort(points.T)
+    in_order = points[order]
+    is_new = np.ones(len(points), bool)
+    is_new[1:] = (in_order[1:] != in_order[:-1]).any(axis=1)
+    return order[is_new]
 
 
 def _contact(sets_nm: Sequence[np.ndarray], first: int, second: int, trees: dict[int, KDTree]) -> Contact:
@@ -68,10 +85,12 @@ def _thinned(sets_nm: Sequence[np.ndarray]) -> list[np.ndarray]:
     return [points[::step] for points in sets_nm]
 
 
-def _spanning_pairs(sets_nm: Sequence[np.ndarray]) -> set[tuple[int, int]]:
+def _spanning_pairs(sets_nm: Sequence[np.ndarray], known: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
     points = np.concatenate(sets_nm)
     set_of = np.repeat(np.arange(len(sets_nm)), [len(points) for points in sets_nm])
     joined = DisjointSet(range(len(sets_nm)))
+    for pair in known:
+        joined.merge(*pair)
     pairs: set[tuple[int, int]] = set()
     while joined.n_subsets > 1:
         _, group_of_set = np.unique([joined[index] for index in range(len(sets_nm))], return_inverse=True)
@@ -94,6 +113,7 @@ def _nearest_of_others(points: np.ndarray, group: np.ndarray) -> tuple[np.ndarra
         has = (group >> bit & 1).astype(bool)
         for side in (has, ~has):
             asking, asked = np.flatnonzero(side), np.flatnonzero(~side)
+            asked = asked[_distinct(points[asked])]
             found_nm, index = KDTree(points[asked]).query(points[asking])
             closer = found_nm < apart_nm[asking]
             apart_nm[asking[closer]] = found_nm[closer]

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from evaluation._pair_counts import PairCounts
 from evaluation.errors import EvaluationError
@@ -71,6 +73,16 @@ class Stretches:
         """(m,) bool: edges with an end in no segment."""
         first, second = self.ends.T
         return (first < 0) | (second < 0)
+
+    @property
+    def piece_nm(self) -> np.ndarray:
+        """(n,) float64: the path of the piece of its stretch that each node lies in, 0 in no segment."""
+        first, second = self.ends.T
+        within = (first == second) & (first >= 0)
+        (rows, columns), count = self.edges[within].T, len(self.nodes_nm)
+        graph = coo_array((np.ones(rows.size, bool), (rows, columns)), shape=(count, count))
+        _, piece = connected_components(graph, directed=False)
+        return np.bincount(piece[rows], weights=self.edge_nm[within], minlength=count)[piece]
 
     def on_skeletons(self, values: np.ndarray) -> np.ndarray:
         """(s,) float64: sums over the stretches of each skeleton of (k,) values."""

@@ -1,15 +1,19 @@
 """Errors of a segmentation as data: where each lies, what it concerns, and how much path is at stake.
 
-- A split is an edge between two segments. It lies at the middle of the edge; at stake is the path of the
-  skeleton in the one of the two that holds less of it.
+- A split is between two segments of one skeleton. At stake is the path of the skeleton in the one of the two
+  that holds less of it. One record stands for all edges between the two; it lies at the middle of that edge
+  whose ends lie in the longest pieces, of the shorter of which the length counts.
 - A merger joins two skeletons in one segment. It lies midway between the closest two of their nodes in it; at
-  stake is all path in that segment. A segment with k skeletons is k - 1 mergers, between those that come
-  closest to each other.
+  stake is the path in the segment of the one that has less of it there. A segment with k skeletons is k - 1
+  mergers, between those that come closest to each other, but that skeletons which merge under the tolerance
+  are joined among themselves first. So mergers that count under the tolerance are as many as
+  `evaluation.erl` counts under it, and what a segment's mergers have at stake is no more than the path in it.
 - An omission is a run of edges joined at nodes that lie in no segment, with what branches off in it. It lies
-  halfway along its longest path; at stake is the length of its edges. Its segments are those at its ends.
-  Where a run comes upon a node in a segment it ends, and another may begin.
+  halfway along its longest path; at stake is the length of its edges. Its segments are those at its ends:
+  with two or more of them it hides splits. Where a run comes upon a node in a segment it ends, and another
+  may begin.
 
-Numbers of splits and mergers are those of `evaluation.erl`, which counts omitted edges one by one.
+The edges of splits and omissions, and mergers, add up to the numbers of `evaluation.erl`.
 
 Inputs: skeletons (nodes in nm, zyx) and the segments of their nodes. A file holds one JSON object per line
 and error, with the fields of `DetectedError`.
@@ -21,14 +25,14 @@ import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from evaluation._contacts import contacts
-from evaluation._gaps import find_gaps
+from evaluation._contacts import Contact, contacts
+from evaluation._gaps import omitted_gaps
 from evaluation._stretches import Stretches, stretches_of
 from evaluation.errors import EvaluationError
 from evaluation.node_labels import NodeLabels
@@ -50,6 +54,10 @@ class DetectedError:
             of an omission.
         skeletons: IDs of the true objects concerned, ascending: two of a merger, else one.
         length_nm: path at stake.
+        lengths_nm: path on either side, the lesser of which is at stake: of a split in each of its segments,
+            of a merger of each of its skeletons in the segment, in the order of these; of an omission none.
+        count: edges that a split or an omission stands for; 1 of a merger.
+        tolerant: whether it counts under the tolerance too; only of mergers it may not.
     """
 
     kind: Kind
@@ -57,6 +65,9 @@ class DetectedError:
     segments: tuple[int, ...]
     skeletons: tuple[int, ...]
     length_nm: float
+    lengths_nm: tuple[float, ...] = ()
+    count: int = 1
+    tolerant: bool = True
 
 
 def detect_errors(
@@ -71,11 +82,11 @@ def detect_errors(
     Args:
         skeletons: by ID.
         node_labels: the segments of their nodes.
-        tolerance_nodes: a skeleton takes part in a merger only with more nodes than this in the segment.
-        tolerance_nm: and only with at least this length of path in nm.
+        tolerance_nodes: a merger is `tolerant` only with more nodes than this on each of two skeletons.
+        tolerance_nm: and only with at least this length of path in nm on each of two skeletons.
 
     Returns:
-        Splits, then mergers, then omissions, each in ascending order of skeletons, segments and point.
+        Those with most path at stake first.
 
     Raises:
         EvaluationError: no skeletons, labels of other skeletons, or a tolerance below 0.
@@ -86,7 +97,13 @@ def detect_errors(
         *_mergers(stretches, tolerance_nodes, tolerance_nm),
         *_omissions(stretches),
     ]
-    return sorted(found, key=_rank)
+    return sorted(found, key=most_at_stake_first)
+
+
+def most_at_stake_first(error: DetectedError) -> tuple[Any, ...]:
+    """The key that sorts errors by path at stake, largest first, and then by all else."""
+    kind = KINDS.index(error.kind)
+    return -error.length_nm, kind, error.skeletons, error.segments, error.point_nm
 
 
 def write_errors(path: str | os.PathLike[str], errors: Iterable[DetectedError]) -> None:
@@ -119,31 +136,72 @@ def read_errors(path: str | os.PathLike[str]) -> list[DetectedError]:
 
 def _splits(stretches: Stretches) -> Iterator[DetectedError]:
     edges = np.flatnonzero(stretches.is_split)
-    ends = stretches.ends[edges]
+    ends = np.sort(stretches.ends[edges], axis=1)
+    _, pair, counts = np.unique(ends @ (stretches.segment.size, 1), return_inverse=True, return_counts=True)
     points_nm = stretches.nodes_nm[stretches.edges[edges]].mean(axis=1)
-    segments = np.sort(stretches.segment[ends], axis=1)
-    smaller_nm = stretches.path_nm[ends].min(axis=1)
-    skeletons = stretches.skeleton_of_edge[edges]
-    rows = zip(points_nm, segments.tolist(), skeletons.tolist(), smaller_nm.tolist(), strict=True)
-    for point_nm, pair, skeleton, length_nm in rows:
-        yield DetectedError("split", _point(point_nm), tuple(pair), (stretches.ids[skeleton],), length_nm)
+    pieces_nm = stretches.piece_nm[stretches.edges[edges]].min(axis=1)
+    order = np.lexsort((*points_nm.T[::-1], -pieces_nm, pair))
+    first = order[np.cumsum(counts) - counts]
+    pairs = ends[first]
+    rows = zip(
+        points_nm[first],
+        stretches.segment[pairs].tolist(),
+        stretches.skeleton[pairs[:, 0]].tolist(),
+        stretches.path_nm[pairs].tolist(),
+        counts.tolist(),
+        strict=True,
+    )
+    for point_nm, segments, skeleton, lengths_nm, count in rows:
+        yield DetectedError(
+            "split",
+            _point(point_nm),
+            tuple(segments),
+            (stretches.ids[skeleton],),
+            min(lengths_nm),
+            tuple(lengths_nm),
+            count,
+        )
 
 
 def _mergers(stretches: Stretches, tolerance_nodes: int, tolerance_nm: float) -> Iterator[DetectedError]:
-    merging, counting = stretches.merging(tolerance_nodes, tolerance_nm)
-    segments, index = np.unique(stretches.segment[merging], return_inverse=True)
-    lengths_nm = np.bincount(index, weights=stretches.path_nm[merging], minlength=segments.size)
-    counted = np.flatnonzero(counting)
-    counted = counted[np.argsort(stretches.segment[counted], kind="stable")]
-    ids = [stretches.ids[skeleton] for skeleton in stretches.skeleton[counted]]
-    nodes_nm = _nodes_nm(stretches, counted)
-    first = [*np.searchsorted(stretches.segment[counted], segments).tolist(), counted.size]
-    for i, (segment, length_nm) in enumerate(zip(segments.tolist(), lengths_nm.tolist(), strict=True)):
-        members = slice(first[i], first[i + 1])
-        for contact in contacts(nodes_nm[members]):
-            middle_nm = (contact.first_nm + contact.second_nm) / 2
-            pair = sorted((ids[members][contact.first], ids[members][contact.second]))
-            yield DetectedError("merger", _point(middle_nm), (segment,), tuple(pair), length_nm)
+    merging = np.flatnonzero(stretches.merging()[0])
+    merging = merging[np.argsort(stretches.segment[merging], kind="stable")]
+    counting = stretches.merging(tolerance_nodes, tolerance_nm)[1][merging]
+    nodes_nm = _nodes_nm(stretches, merging)
+    paths_nm = stretches.path_nm[merging].tolist()
+    ids = [stretches.ids[skeleton] for skeleton in stretches.skeleton[merging]]
+    segments, first = np.unique(stretches.segment[merging], return_index=True)
+    last = [*first.tolist(), merging.size][1:]
+    for segment, start, stop in zip(segments.tolist(), first.tolist(), last, strict=True):
+        for contact, tolerant in _contacts_of(nodes_nm[start:stop], counting[start:stop]):
+            sides = sorted((ids[start + i], paths_nm[start + i]) for i in (contact.first, contact.second))
+            lengths_nm = tuple(length_nm for _, length_nm in sides)
+            yield DetectedError(
+                "merger",
+                _point((contact.first_nm + contact.second_nm) / 2),
+                (segment,),
+                tuple(skeleton_id for skeleton_id, _ in sides),
+                min(lengths_nm),
+                lengths_nm,
+                tolerant=tolerant,
+            )
+
+
+def _contacts_of(nodes_nm: list[np.ndarray], counting: np.ndarray) -> Iterator[tuple[Contact, bool]]:
+    """Contacts that join all stretches of a segment, with whether they join two that count.
+
+    Those that count are joined first. Otherwise a third that does not could lie between two that do, and no
+    contact would say that these are merged.
+    """
+    counted = np.flatnonzero(counting).tolist()
+    joined = []
+    for contact in contacts([nodes_nm[i] for i in counted]):
+        among_all = replace(contact, first=counted[contact.first], second=counted[contact.second])
+        joined.append((among_all.first, among_all.second))
+        yield among_all, True
+    if len(counted) < len(nodes_nm):
+        for contact in contacts(nodes_nm, joined):
+            yield contact, False
 
 
 def _nodes_nm(stretches: Stretches, chosen: np.ndarray) -> list[np.ndarray]:
@@ -157,30 +215,28 @@ def _nodes_nm(stretches: Stretches, chosen: np.ndarray) -> list[np.ndarray]:
 
 
 def _omissions(stretches: Stretches) -> Iterator[DetectedError]:
-    omitted = np.flatnonzero(stretches.is_omitted)
-    edge_nm, ends = stretches.edge_nm[omitted], stretches.ends[omitted]
-    gaps = find_gaps(stretches.nodes_nm, stretches.edges[omitted], edge_nm, stretches.stretch_of_node < 0)
-    lengths_nm = np.bincount(gaps.gap_of_edge, weights=edge_nm)
-    _, an_edge = np.unique(gaps.gap_of_edge, return_index=True)
-    skeletons = stretches.skeleton_of_edge[omitted[an_edge]]
-    segments: list[set[int]] = [set() for _ in lengths_nm]
-    edge, side = np.nonzero(ends >= 0)
-    around = stretches.segment[ends[edge, side]]
-    for gap, segment in zip(gaps.gap_of_edge[edge].tolist(), around.tolist(), strict=True):
-        segments[gap].add(segment)
-    rows = zip(gaps.middles_nm, segments, skeletons.tolist(), lengths_nm.tolist(), strict=True)
-    for middle_nm, around_it, skeleton, length_nm in rows:
+    gaps = omitted_gaps(stretches)
+    around: list[list[int]] = [[] for _ in gaps.lengths_nm]
+    for gap, segment in zip(
+        gaps.gap_of_end.tolist(), stretches.segment[gaps.stretch_of_end].tolist(), strict=True
+    ):
+        around[gap].append(segment)
+    rows = zip(
+        gaps.middles_nm,
+        around,
+        gaps.skeleton.tolist(),
+        gaps.lengths_nm.tolist(),
+        gaps.edges.tolist(),
+        strict=True,
+    )
+    for middle_nm, segments, skeleton, length_nm, count in rows:
         ids = (stretches.ids[skeleton],)
-        yield DetectedError("omission", _point(middle_nm), tuple(sorted(around_it)), ids, length_nm)
+        yield DetectedError("omission", _point(middle_nm), tuple(segments), ids, length_nm, count=count)
 
 
 def _point(position_nm: np.ndarray) -> tuple[float, float, float]:
     z, y, x = position_nm.tolist()
     return z, y, x
-
-
-def _rank(error: DetectedError) -> tuple[Any, ...]:
-    return KINDS.index(error.kind), error.skeletons, error.segments, error.point_nm, error.length_nm
 
 
 def _parsed(line: str, where: str) -> DetectedError:
@@ -193,10 +249,16 @@ def _parsed(line: str, where: str) -> DetectedError:
             segments=_ids(fields["segments"]),
             skeletons=_ids(fields["skeletons"]),
             length_nm=float(fields["length_nm"]),
+            lengths_nm=tuple(map(float, fields.get("lengths_nm", ()))),
+            count=fields.get("count", 1),
+            tolerant=fields.get("tolerant", True),
         )
     except (ValueError, TypeError, KeyError, RecursionError) as problem:
         raise _no_error(where) from problem
-    if error.kind not in KINDS or not all(map(math.isfinite, (z, y, x, error.length_nm))):
+    numbers = (z, y, x, error.length_nm, *error.lengths_nm)
+    if error.kind not in KINDS or not all(map(math.isfinite, numbers)):
+        raise _no_error(where)
+    if type(error.count) is not int or error.count < 1 or type(error.tolerant) is not bool:
         raise _no_error(where)
     return error
 
@@ -210,6 +272,6 @@ def _ids(values: Iterable[Any]) -> tuple[int, ...]:
 
 def _no_error(where: str) -> EvaluationError:
     return EvaluationError(
-        f"{where}: not an object with kind ({', '.join(KINDS)}), point_nm (z, y, x), segments, skeletons and "
-        "length_nm; run evaluate again"
+        f"{where}: not an object with kind ({', '.join(KINDS)}), point_nm (z, y, x), segments, skeletons, "
+        "length_nm and, unless it is older, lengths_nm, count and tolerant; run evaluate again"
     )
