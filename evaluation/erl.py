@@ -13,7 +13,9 @@ segment as merging only if it has more than n nodes, or at least d nm of path, o
 forgiven segment counts in full for all skeletons on it.
 
 Errors are counted where they lie: a split is an edge between two segments, an omission an edge with an end in
-no segment, and a segment that merges is as many mergers as it has skeletons, less one.
+no segment, and a segment that merges is as many mergers as it has skeletons, less one. A gap, which is a run
+of omissions joined at nodes in no segment, is as many splits across gaps as there are segments at its ends,
+less one: without them a segmentation that leaves out a plane between two segments would have no split there.
 
 Inputs: skeletons (nodes in nm, zyx) and the segments of their nodes (`evaluation.node_labels`). Outputs: nm,
 mm and shares. Time is linear in nodes and edges.
@@ -27,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from evaluation._gaps import omitted_gaps
 from evaluation._stretches import Stretches, stretches_of
 from evaluation.errors import EvaluationError
 from evaluation.node_labels import NodeLabels
@@ -98,10 +101,11 @@ def erl_metrics(
         tolerance_nm: length of path (nm) below which mergers are forgiven, in one more variant.
 
     Returns:
-        `erl_nm`, `max_erl_nm`, `nerl` (strict); `splits` and `omissions` (edges), `mergers`; `splits_per_mm`,
-        `mergers_per_mm`, `path_length_mm`, `skeletons`, `nodes_outside`;
+        `erl_nm`, `max_erl_nm`, `nerl` (strict); `splits` and `omissions` (edges), `splits_across_gaps`,
+        `mergers`; `splits_per_mm`, `splits_with_gaps_per_mm` (of both kinds of splits), `mergers_per_mm`,
+        `path_length_mm`, `skeletons`, `nodes_outside`;
         `erl_tolerant_<n>_nodes_nm` and `nerl_tolerant_<n>_nodes` for each number n of nodes, and
-        `erl_tolerant_<d>_nm` and `nerl_tolerant_<d>_nm` for the length d.
+        `erl_tolerant_<d>_nm` and `nerl_tolerant_<d>_nm` for the length d unless that is 0, which is strict.
 
     Raises:
         EvaluationError: as `run_lengths` does.
@@ -110,14 +114,17 @@ def erl_metrics(
     strict = _run_lengths(stretches)
     path_mm = float(stretches.skeleton_nm.sum()) / _NM_PER_MM
     splits = int(np.count_nonzero(stretches.is_split))
+    across_gaps = int(omitted_gaps(stretches).splits.sum())
     figures: dict[str, Any] = {
         "erl_nm": strict.erl_nm,
         "max_erl_nm": strict.max_erl_nm,
         "nerl": strict.nerl,
         "splits": splits,
+        "splits_across_gaps": across_gaps,
         "mergers": strict.mergers,
         "omissions": int(np.count_nonzero(stretches.is_omitted)),
         "splits_per_mm": splits / path_mm,
+        "splits_with_gaps_per_mm": (splits + across_gaps) / path_mm,
         "mergers_per_mm": strict.mergers / path_mm,
         "path_length_mm": path_mm,
         "skeletons": len(stretches.ids),
@@ -128,41 +135,49 @@ def erl_metrics(
         figures[f"erl_tolerant_{nodes}_nodes_nm"] = tolerant.erl_nm
         figures[f"nerl_tolerant_{nodes}_nodes"] = tolerant.nerl
     tolerant = _run_lengths(stretches, tolerance_nm=tolerance_nm)
-    figures[f"erl_tolerant_{tolerance_nm:g}_nm"] = tolerant.erl_nm
-    figures[f"nerl_tolerant_{tolerance_nm:g}_nm"] = tolerant.nerl
+    if tolerance_nm:
+        figures[f"erl_tolerant_{tolerance_nm:g}_nm"] = tolerant.erl_nm
+        figures[f"nerl_tolerant_{tolerance_nm:g}_nm"] = tolerant.nerl
     return figures
 
 
-def neuron_table(skeletons: Mapping[int, Skeleton], node_labels: NodeLabels) -> list[dict[str, Any]]:
-    """One row of figures for each skeleton, strict about mergers.
+def neuron_table(
+    skeletons: Mapping[int, Skeleton], node_labels: NodeLabels, *, tolerance_nm: float = 100
+) -> list[dict[str, Any]]:
+    """One row of figures for each skeleton, strict about mergers where it is not said otherwise.
 
     Args:
         skeletons: by ID.
         node_labels: the segments of their nodes.
+        tolerance_nm: length of path (nm) below which mergers are forgiven in the tolerant figures; 0: there
+            are none.
 
     Returns:
         In the order of `node_labels.ids`: `id`; `length_nm`; `erl_nm`, the expected run length from a point
-        on this skeleton; `nerl`, its share of the length; `splits` and `omissions` (edges); `mergers`, the
-        segments on it that merge; `segments`, how many there are on it; `largest_segment`, the one with the
-        longest path on it (of equal ones that with more nodes, then the smallest ID; 0: none) and
-        `largest_share`, its share of the length; `coverage`, the share of the length not omitted. Shares of a
-        skeleton without path are 0.
+        on this skeleton; `nerl`, its share of the length; `erl_tolerant_nm` and `nerl_tolerant`, both with
+        mergers forgiven; `splits` and `omissions` (edges); `splits_across_gaps`; `mergers`, the segments on
+        it that merge; `segments`, how many there are on it; `largest_segment`, the one with the longest path
+        on it (of equal ones that with more nodes, then the smallest ID; 0: none) and `largest_share`, its
+        share of the length; `coverage`, the share of the length not omitted. Shares of a skeleton without
+        path are 0.
 
     Raises:
-        EvaluationError: no skeletons, or labels of other skeletons.
+        EvaluationError: no skeletons, labels of other skeletons, or a tolerance below 0.
     """
     stretches = stretches_of(skeletons, node_labels)
     count = len(stretches.ids)
     merging, _ = stretches.merging()
     is_omitted = stretches.is_omitted
     omitted_nm = _per_skeleton(stretches, is_omitted, stretches.edge_nm)
+    gaps = omitted_gaps(stretches)
+    across_gaps = np.bincount(gaps.skeleton, weights=gaps.splits, minlength=count).astype(np.int64)
     largest_segment, largest_nm = _largest(stretches)
-    runs_nm = _shares(_squares(stretches, merging), stretches.skeleton_nm)
     columns: dict[str, Any] = {
         "length_nm": stretches.skeleton_nm,
-        "erl_nm": runs_nm,
-        "nerl": _shares(runs_nm, stretches.skeleton_nm),
+        **_run_columns(stretches, "", 0.0),
+        **(_run_columns(stretches, "_tolerant", tolerance_nm) if tolerance_nm else {}),
         "splits": _per_skeleton(stretches, stretches.is_split),
+        "splits_across_gaps": across_gaps,
         "mergers": np.bincount(stretches.skeleton[merging], minlength=count),
         "omissions": _per_skeleton(stretches, is_omitted),
         "segments": np.bincount(stretches.skeleton, minlength=count),
@@ -172,6 +187,13 @@ def neuron_table(skeletons: Mapping[int, Skeleton], node_labels: NodeLabels) -> 
     }
     rows = zip(stretches.ids, *(column.tolist() for column in columns.values()), strict=True)
     return [dict(zip(("id", *columns), row, strict=True)) for row in rows]
+
+
+def _run_columns(stretches: Stretches, variant: str, tolerance_nm: float) -> dict[str, np.ndarray]:
+    """The expected run length from a point on each skeleton, and its share of the length, by column."""
+    merging, _ = stretches.merging(tolerance_nm=tolerance_nm)
+    runs_nm = _shares(_squares(stretches, merging), stretches.skeleton_nm)
+    return {f"erl{variant}_nm": runs_nm, f"nerl{variant}": _shares(runs_nm, stretches.skeleton_nm)}
 
 
 def _measurable(skeletons: Mapping[int, Skeleton], node_labels: NodeLabels) -> Stretches:
