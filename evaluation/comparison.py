@@ -169,8 +169,8 @@ def compare_stage(
     return StageFigures(
         name,
         metrics,
-        neuron_table(truth.skeletons, labels),
-        detect_errors(truth.skeletons, labels),
+        neuron_table(truth.skeletons, labels, tolerance_nm=settings.merger_tolerance_nm),
+        detect_errors(truth.skeletons, labels, tolerance_nm=settings.merger_tolerance_nm),
         _runs(truth.skeletons, labels, settings.merger_tolerance_nm),
         objects,
         partner,
