@@ -1,24 +1,33 @@
-"""What `evaluate` compares, how it is carried out, and where the results go.
+"""What `evaluate` compares, and how it is carried out; `commands._comparison_files` writes what is found.
 
 A subject comes from a project's config or from volumes named one by one; from there on all is the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from configs import ConfigError, ConfigView, box_bounds, region_bounds
 from evaluation.checks import is_one_size
-from evaluation.comparison import StageFigures, Tell, Truth, compare_stage, prepare_truth
-from evaluation.detected_errors import write_errors
+from evaluation.comparison import (
+    MEMORY_GB,
+    StageFigures,
+    Tell,
+    compare_stage,
+    prepare_truth,
+)
 from evaluation.errors import EvaluationError
-from evaluation.planes import read_planes
-from evaluation.report import Report, write_report
-from evaluation.result_files import read_metrics, update_metrics, write_neurons, write_objects
+from evaluation.extents import compared_box
+from evaluation.result_files import read_metrics
+from evaluation.true_skeletons import Keep
 from jobs.pieces import require_writable_file
 from volumes import Box, Volume, open_volume
+
+# The name of a stage that has none, and the folder of skeletons that were made.
+SEGMENTATION = "segmentation"
+SKELETONS = "skeletons"
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,8 @@ class Subject:
       settings: the message `Evaluation`.
       text: of all settings, for the report.
       output: the metrics.json to write; None = nothing is written.
+      notes: lines about the subject that are worth knowing.
+      memory_gb: for the work.
       display: whether progress is shown; None: on a terminal.
     """
 
@@ -47,6 +58,8 @@ class Subject:
     settings: ConfigView
     text: str
     output: Path | None
+    notes: tuple[str, ...] = ()
+    memory_gb: float = MEMORY_GB
     display: bool | None = None
 
     @property
@@ -72,16 +85,25 @@ def of_volumes(
     """
     segmentation = open_source(settings.segmentation)
     labels = None if settings.labels is None else open_source(settings.labels)
-    asked = _box_of(settings) or region
-    box = _shared_box(segmentation, labels, asked)
+    asked, notes = _box_of(settings) or region, list[str]()
+    box = compared_box(segmentation, labels, asked, notes.append)
     if raw is not None:
         raw = _fitting(raw, segmentation)
     return Subject(
-        name, {name: segmentation}, labels, raw, box, asked is not None, settings, settings.to_text(), output
+        name,
+        {name: segmentation},
+        labels,
+        raw,
+        box,
+        asked is not None,
+        settings,
+        settings.to_text(),
+        output,
+        tuple(notes),
     )
 
 
-def of_config(config: ConfigView, name: str) -> Subject:
+def of_config(config: ConfigView, name: str | None) -> Subject:
     """The subject of a project.
 
     Args:
@@ -89,16 +111,21 @@ def of_config(config: ConfigView, name: str) -> Subject:
       name: of the stage that `evaluation.segmentation` is, if there is one.
 
     Raises:
-      ReconstructionError: volumes that cannot be opened or compared, no ground truth, or no stage that is
-        finished.
+      ReconstructionError: volumes that cannot be opened or compared, no ground truth, no stage that is
+        finished, or a name for stages that have theirs.
     """
     settings = config.evaluation
     if settings is None:
         settings = config.replace(evaluation={}).evaluation
     output = Path(config.output_dir) / "metrics.json"
-    display = None if config.run.progress else False
+    shown = partial(replace, display=None if config.run.progress else False, memory_gb=_memory_gb(config))
     if settings.segmentation is None:
-        return replace(_of_project(config, settings, output), display=display)
+        if name is not None:
+            raise ConfigError(
+                f"--name {name} names the segmentation of a config, and {config.name!r} has no "
+                "evaluation.segmentation; add that, or leave --name out"
+            )
+        return shown(_of_project(config, settings, output))
     region = None if config.inference is None else region_bounds(config.inference)
     raw = None if config.raw is None else open_source(config.raw)
     if config.phantom is not None and config.inference is not None:
@@ -108,8 +135,10 @@ def of_config(config: ConfigView, name: str) -> Subject:
         raw = inputs.image
         if settings.labels is None and inputs.labels is not None:
             settings = settings.replace(labels={"spec": inputs.labels.spec})
-    subject = of_volumes(settings, raw, name, output, region=None if region is None else Box(*region))
-    return replace(subject, title=config.name, text=config.to_text(), display=display)
+    subject = of_volumes(
+        settings, raw, name or SEGMENTATION, output, region=None if region is None else Box(*region)
+    )
+    return shown(replace(subject, title=config.name, text=config.to_text()))
 
 
 def _of_project(config: ConfigView, settings: ConfigView, output: Path) -> Subject:
@@ -139,7 +168,7 @@ def _of_project(config: ConfigView, settings: ConfigView, output: Path) -> Subje
     last = list(stages.values())[-1]
     asked = _box_of(settings)
     clip = asked is not None or region_bounds(config.inference) is not None
-    box = _shared_box(last, inputs.labels, asked or inputs.box)
+    box = compared_box(last, inputs.labels, asked or inputs.box)
     return Subject(
         config.name, stages, inputs.labels, inputs.image, box, clip, settings, config.to_text(), output
     )
@@ -164,17 +193,29 @@ def carry_out(subject: Subject, tell: Tell) -> list[StageFigures]:
         notes.append(line)
         tell(line)
 
+    for line in subject.notes:
+        note(line)
     truth = prepare_truth(
         subject.labels,
         subject.box,
         subject.last.voxel_size_nm,
         subject.settings,
         clip=subject.clip,
+        memory_gb=subject.memory_gb,
+        keep=_keep(subject),
         tell=note,
         display=subject.display,
     )
     stages = [
-        compare_stage(name, volume, truth, subject.box, subject.settings, display=subject.display)
+        compare_stage(
+            name,
+            volume,
+            truth,
+            subject.box,
+            subject.settings,
+            memory_gb=subject.memory_gb,
+            display=subject.display,
+        )
         for name, volume in subject.segmentations.items()
     ]
     outside = stages[-1].metrics.get("nodes_outside", 0)
@@ -183,8 +224,27 @@ def carry_out(subject: Subject, tell: Tell) -> list[StageFigures]:
             f"{outside} nodes of the skeletons lie outside the segmentation; the path there counts as omitted"
         )
     if subject.output is not None:
-        _write(subject, truth, stages, notes)
+        from commands._comparison_files import write_results
+
+        write_results(subject, truth, stages, notes)
     return stages
+
+
+def _keep(subject: Subject) -> Keep | None:
+    """Where skeletons of the labels are kept, and the state of these."""
+    if subject.output is None or subject.labels is None:
+        return None
+    from inference.freshness import state_of_volume
+
+    spec = subject.labels.spec
+    state = state_of_volume(spec)
+    return Keep(subject.output.parent / SKELETONS, [spec, state] if state else None)
+
+
+def _memory_gb(config: ConfigView) -> float:
+    if config.inference is None or config.inference.subvolumes is None:
+        return MEMORY_GB
+    return float(config.inference.subvolumes.memory_gb)
 
 
 def open_source(source: ConfigView) -> Volume:
@@ -201,21 +261,6 @@ def _box_of(settings: ConfigView) -> Box | None:
     return None if settings.box is None else Box(*box_bounds(settings.box))
 
 
-def _shared_box(segmentation: Volume, labels: Volume | None, asked: Box | None) -> Box:
-    if labels is not None:
-        from evaluation.blockwise import common_box
-
-        return common_box(segmentation, labels, asked)
-    if asked is None:
-        return segmentation.bounds
-    if asked.is_empty or not segmentation.bounds.contains_box(asked):
-        raise EvaluationError(
-            f"box {asked} is empty or leaves segmentation '{segmentation.spec}' ({segmentation.bounds}); "
-            "give a box inside that"
-        )
-    return asked
-
-
 def _fitting(raw: Volume, segmentation: Volume) -> Volume:
     """The image, once it is known to lie on the grid of the segmentation."""
     if not is_one_size(raw.voxel_size_nm, segmentation.voxel_size_nm):
@@ -224,54 +269,3 @@ def _fitting(raw: Volume, segmentation: Volume) -> Volume:
             f"of {segmentation.voxel_size_nm} nm (zyx); name the image at the same resolution"
         )
     return raw
-
-
-def _write(subject: Subject, truth: Truth, stages: Sequence[StageFigures], notes: Sequence[str]) -> None:
-    assert subject.output is not None
-    folder, last = subject.output.parent, stages[-1]
-    for stage in stages:
-        suffix = "" if stage is last else f"-{stage.name}"
-        if stage.objects is not None:
-            write_objects(folder / f"objects{suffix}.csv", stage.objects)
-        if stage.neurons:
-            write_neurons(folder / f"neurons{suffix}.csv", stage.neurons)
-            write_errors(folder / f"errors{suffix}.jsonl", stage.errors)
-    facts = _facts(subject, truth)
-    update_metrics(subject.output, {stage.name: stage.metrics for stage in stages}, compared=facts)
-    if subject.settings.report:
-        planes = read_planes(subject.box, raw=subject.raw, segmentation=subject.last, truth=subject.labels)
-        page = Report(
-            subject.title,
-            facts,
-            subject.box,
-            subject.last.voxel_size_nm,
-            stages,
-            planes,
-            subject.text,
-            subject.settings.merger_tolerance_nm or None,
-            notes,
-        )
-        write_report(folder / "report.html", page)
-
-
-def _facts(subject: Subject, truth: Truth) -> dict[str, str]:
-    """What was compared, in words."""
-    made = subject.settings.skeletonisation
-    facts = {"segmentation": subject.last.spec}
-    if len(subject.segmentations) > 1:
-        facts = {"stages": f"{', '.join(subject.segmentations)}, in {subject.last.spec.partition(',')[0]}"}
-    if subject.labels is not None:
-        facts["true objects"] = subject.labels.spec
-    if truth.skeletons:
-        source = subject.settings.skeletons or (
-            f"of the true objects, by TEASAR with scale {made.scale:g} and constant {made.const_nm:g} nm, of "
-            f"at least {made.min_voxels} voxels"
-        )
-        length_mm = sum(each.length_nm for each in truth.skeletons.values()) / 1e6
-        facts["true skeletons"] = f"{len(truth.skeletons)} of {length_mm:.4g} mm together, {source}"
-    if subject.raw is not None:
-        facts["image"] = subject.raw.spec
-    shape = " × ".join(map(str, subject.box.shape))
-    size = " × ".join(f"{edge:g}" for edge in subject.last.voxel_size_nm)
-    facts["box"] = f"{subject.box} ({shape} voxels of {size} nm)"
-    return facts

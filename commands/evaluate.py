@@ -6,17 +6,22 @@
   evaluate --segmentation SPEC --labels SPEC [--skeletons SPEC] [--raw SPEC] [--output metrics.json]
       compares any segmentation with labels, skeletons, or both; no config is needed
 
-Figures go to metrics.json, where others are kept; beside it lie report.html, errors.jsonl (every split,
-merger and omission with its position), neurons.csv and objects.csv. See docs/evaluation.md.
+Figures go to metrics.json, where others are kept; beside it lie report.html and, of each stage,
+errors-<stage>.jsonl (every split, merger and omission with its position), neurons-<stage>.csv and
+objects-<stage>.csv. See docs/evaluation.md.
 """
 
 from __future__ import annotations
 
+import math
+import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -55,7 +60,10 @@ _SETTINGS = flags.DEFINE_string(
     flag_values=FLAGS,
 )
 _NAME = flags.DEFINE_string(
-    "name", "segmentation", "names the segmentation in metrics.json and the report", flag_values=FLAGS
+    "name",
+    None,
+    "names the segmentation in metrics.json, files and the report; 'segmentation' if not given",
+    flag_values=FLAGS,
 )
 _OUTPUT = flags.DEFINE_string(
     "output",
@@ -63,9 +71,26 @@ _OUTPUT = flags.DEFINE_string(
     "the metrics.json to write, other files beside it; nothing is written if not given",
     flag_values=FLAGS,
 )
+_MEMORY = flags.DEFINE_float(
+    "memory_gb",
+    None,
+    "memory for the work, in 10^9 bytes, 2 if not given; a config has inference.subvolumes.memory_gb",
+    lower_bound=0.001,
+    flag_values=FLAGS,
+)
 # Modules with FLAGS, `main` and a docstring that says how they are used.
 _SUBCOMMANDS: dict[str, str] = {}
-_OF_VOLUMES = ("segmentation", "labels", "skeletons", "raw", "box", "voxel_size_nm", "settings", "output")
+_OF_VOLUMES = (
+    "segmentation",
+    "labels",
+    "skeletons",
+    "raw",
+    "box",
+    "voxel_size_nm",
+    "settings",
+    "output",
+    "memory_gb",
+)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -81,24 +106,41 @@ def _main(rest: Sequence[str]) -> None:
     no_arguments(rest)
     if not _CONFIG.value and not _SEGMENTATION.value:
         raise flags.Error("give --config, or --segmentation with --labels or --skeletons; see --help")
+    if _NAME.value is not None and not re.fullmatch(r"\w[\w.-]*", _NAME.value):
+        raise flags.Error(f"--name {_NAME.value!r} names files; use letters, digits, '_', '-' and '.'")
     if _CONFIG.value:
         _refuse_beside_config()
         config = load_config(_CONFIG.value)
     else:
+        output = _output()
         settings = _settings_of_flags()
-    from commands._comparison import carry_out, of_config, of_volumes
+    from commands._comparison import SEGMENTATION, carry_out, of_config, of_volumes
     from commands._evaluation_table import evaluation_table
 
     if _CONFIG.value:
         subject = of_config(config, _NAME.value)
     else:
-        output = Path(_OUTPUT.value) if _OUTPUT.value else None
-        subject = of_volumes(settings, _raw_volume(), _NAME.value, output)
+        subject = of_volumes(settings, _raw_volume(), _NAME.value or SEGMENTATION, output)
+        if _MEMORY.value:
+            subject = replace(subject, memory_gb=_MEMORY.value)
     stages = carry_out(subject, caution)
     print(evaluation_table(stages, subject.settings, subject.box))
     if subject.output is not None:
         report = subject.output.parent / "report.html"
         print(f"results: {subject.output}" + (f"\nreport:  {report}" if subject.settings.report else ""))
+
+
+def _output() -> Path | None:
+    """The metrics.json; its ending keeps it from being one of the files beside it."""
+    if not _OUTPUT.value:
+        return None
+    output = Path(_OUTPUT.value)
+    if output.suffix != ".json":
+        raise flags.Error(
+            f"--output {output} is the file of figures, which is JSON; end it in .json (the report and the "
+            "tables are written beside it)"
+        )
+    return output
 
 
 def _refuse_beside_config() -> None:
@@ -111,11 +153,9 @@ def _refuse_beside_config() -> None:
 
 def _settings_of_flags() -> ConfigView:
     """The message `Evaluation` that the flags stand for."""
-    from configs.parsing import parse_text
-    from configs.proto import reconstruction_pb2
+    from evaluation import evaluation_settings
 
-    settings = ConfigView(parse_text(_SETTINGS.value or "", reconstruction_pb2.Evaluation, "--settings"))
-    settings = settings.replace(segmentation=_source(_SEGMENTATION.value))
+    settings = evaluation_settings(_SETTINGS.value or "").replace(segmentation=_source(_SEGMENTATION.value))
     if _LABELS.value:
         settings = settings.replace(labels=_source(_LABELS.value))
     if _SKELETONS.value:
@@ -129,9 +169,32 @@ def _settings_of_flags() -> ConfigView:
     return settings
 
 
-def _source(spec: str) -> dict[str, object]:
-    size_nm = _voxel_size_nm()
-    return {"spec": spec} if size_nm is None else {"spec": spec, "voxel_size_nm": size_nm}
+def _source(spec: str) -> dict[str, Any]:
+    """A `VolumeSource`, with a voxel size if the volume does not say its own.
+
+    Raises:
+      ConfigError: it says none and none is given, or another one.
+      VolumeError: it cannot be opened.
+    """
+    from volumes import open_volume
+    from volumes.errors import NoVoxelSizeError
+
+    given = _voxel_size_nm()
+    try:
+        with open_volume(spec) as volume:
+            stated = volume.voxel_size_nm
+    except NoVoxelSizeError as error:
+        if given is None:
+            raise ConfigError(
+                f"volume '{spec}' does not say its voxel size; add --voxel_size_nm z,y,x"
+            ) from error
+        return {"spec": spec, "voxel_size_nm": given}
+    if given is not None and not all(map(partial(math.isclose, rel_tol=1e-3), given, stated)):
+        raise ConfigError(
+            f"--voxel_size_nm is {given}, but volume '{spec}' says that its voxels have {stated} nm (zyx); "
+            "leave the flag out, or correct the volume"
+        )
+    return {"spec": spec}
 
 
 def _voxel_size_nm() -> tuple[float, ...] | None:
@@ -149,4 +212,7 @@ def _voxel_size_nm() -> tuple[float, ...] | None:
 def _raw_volume() -> Volume | None:
     from volumes import open_volume
 
-    return open_volume(_RAW.value, voxel_size_nm=_voxel_size_nm()) if _RAW.value else None
+    if not _RAW.value:
+        return None
+    source = _source(_RAW.value)
+    return open_volume(_RAW.value, voxel_size_nm=source.get("voxel_size_nm"))

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from evaluation.blockwise import common_box, compare_volumes
     from evaluation.boundaries import without_boundaries
     from evaluation.clefts import cleft_distances, cremi_clefts
+    from evaluation.comparison import StageFigures, evaluate, evaluation_settings
     from evaluation.detected_errors import DetectedError, detect_errors, read_errors, write_errors
     from evaluation.erl import RunLengths, erl_metrics, neuron_table, run_lengths
     from evaluation.errors import EvaluationError
@@ -46,6 +47,7 @@ __all__ = [
     "NodeLabels",
     "RunLengths",
     "ScoreHistogram",
+    "StageFigures",
     "adapted_rand",
     "average_precision",
     "best_ious",
@@ -61,6 +63,8 @@ __all__ = [
     "cremi_clefts",
     "detect_errors",
     "erl_metrics",
+    "evaluate",
+    "evaluation_settings",
     "instance_metrics",
     "look_up_nodes",
     "match_instances",
@@ -91,6 +95,7 @@ _HOMES = {
     "NodeLabels": "node_labels",
     "RunLengths": "erl",
     "ScoreHistogram": "ranking",
+    "StageFigures": "comparison",
     "adapted_rand": "overlap",
     "average_precision": "ranking",
     "best_ious": "best_overlap",
@@ -106,6 +111,8 @@ _HOMES = {
     "cremi_clefts": "clefts",
     "detect_errors": "detected_errors",
     "erl_metrics": "erl",
+    "evaluate": "comparison",
+    "evaluation_settings": "comparison",
     "instance_metrics": "instances",
     "look_up_nodes": "node_labels",
     "match_instances": "instances",

@@ -2,22 +2,22 @@
 
 Ground truth is labels, skeletons, or both; skeletons are made from the labels where none are given. The
 settings are the message `Evaluation`. Volumes are read block by block, each once for the overlap figures and
-once where skeletons pass. Nothing is written here; see `evaluation.result_files` and `evaluation.report`.
+once where skeletons pass. Files of figures are those of `evaluation.result_files` and `evaluation.report`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from configs import ConfigView
-from evaluation.errors import EvaluationError
+from evaluation.extents import compared_box
 from evaluation.overlap import ContingencyTable, table_metrics
 from evaluation.planes import partners
+from evaluation.true_skeletons import Keep, true_skeletons
 from jobs.progress import Progress
 from volumes import Box, Skeleton, Volume
 
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 Tell = Callable[[str], None]
 
+MEMORY_GB = 2.0
+# Of one block of both volumes, while it is counted.
+_BYTES_PER_VOXEL = 64
+
 
 @dataclass(frozen=True)
 class Truth:
@@ -36,10 +40,14 @@ class Truth:
     Attributes:
         labels: true objects, 0 = unlabelled; None = there are none.
         skeletons: true skeletons by ID; empty = there are none.
+        source: the SPEC that the skeletons were read from or are kept at; empty = neither.
+        made_with: the settings the skeletons were made from labels with; empty = they were not.
     """
 
     labels: Volume | None
     skeletons: Mapping[int, Skeleton]
+    source: str = ""
+    made_with: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,54 @@ class StageFigures:
     partner: Mapping[int, int] = field(default_factory=dict)
 
 
+def evaluate(
+    segmentation: Volume,
+    *,
+    labels: Volume | None = None,
+    skeletons: Mapping[int, Skeleton] | None = None,
+    box: Box | None = None,
+    settings: ConfigView | None = None,
+    tell: Tell = lambda _: None,
+) -> StageFigures:
+    """Compares a segmentation with labels, skeletons, or both; writes nothing.
+
+    Args:
+        segmentation: integers, 0 = unsegmented.
+        labels: true objects on the same grid, 0 = unlabelled; None = there are none.
+        skeletons: true skeletons (zyx nm) by ID; None = those that the settings name, or else made from the
+            labels.
+        box: what is compared, absolute (zyx), and what skeletons are cut to; None: all that is there.
+        settings: the message `Evaluation`, such as `load_config(…).evaluation` or
+            `evaluation_settings("merger_tolerance_nm: 50")`; None: the defaults. Its volumes and box do not
+            count.
+        tell: called with lines about what is allowed but worth knowing.
+
+    Raises:
+        EvaluationError: what cannot be compared.
+        VolumeError: what cannot be read.
+    """
+    settings = evaluation_settings() if settings is None else settings
+    compared = compared_box(segmentation, labels, box, tell)
+    size_nm, clip = segmentation.voxel_size_nm, box is not None
+    truth = prepare_truth(labels, compared, size_nm, settings, clip=clip, skeletons=skeletons, tell=tell)
+    return compare_stage("segmentation", segmentation, truth, compared, settings)
+
+
+def evaluation_settings(text: str = "") -> ConfigView:
+    """The message `Evaluation` with its defaults.
+
+    Args:
+        text: fields in text format.
+
+    Raises:
+        ConfigError: an unknown field or a value out of range.
+    """
+    from configs.parsing import parse_text
+    from configs.proto import reconstruction_pb2
+
+    return ConfigView(parse_text(text, reconstruction_pb2.Evaluation, "settings"))
+
+
 def prepare_truth(
     labels: Volume | None,
     box: Box,
@@ -72,6 +128,9 @@ def prepare_truth(
     settings: ConfigView,
     *,
     clip: bool,
+    skeletons: Mapping[int, Skeleton] | None = None,
+    memory_gb: float = MEMORY_GB,
+    keep: Keep | None = None,
     tell: Tell = lambda _: None,
     display: bool | None = None,
 ) -> Truth:
@@ -83,37 +142,29 @@ def prepare_truth(
         voxel_size_nm: zyx, of the segmentations.
         settings: the message `Evaluation`.
         clip: leave out what of the skeletons lies outside the box; otherwise it counts as omitted.
+        skeletons: true ones by ID; None: those of the settings, or of the labels.
+        memory_gb: for making skeletons.
+        keep: where skeletons made from the labels are kept; None: nowhere.
         tell: called with lines about what is allowed but worth knowing.
         display: whether progress is shown; None: on a terminal.
 
     Raises:
-        EvaluationError: no ground truth, or no skeleton that was given has a node in the box.
+        EvaluationError: see `evaluation.true_skeletons.true_skeletons`.
         VolumeError: skeletons or labels that cannot be read.
     """
-    skeletons: Mapping[int, Skeleton]
-    if settings.skeletons:
-        from volumes.skeleton_sets import read_skeletons
-
-        skeletons = read_skeletons(settings.skeletons, on_warning=tell)
-        if clip:
-            skeletons = inside(skeletons, box, voxel_size_nm)
-        if not skeletons:
-            raise EvaluationError(
-                f"no node of the skeletons '{settings.skeletons}' lies in {box}; check unit (nm) and order"
-            )
-    elif labels is None:
-        raise EvaluationError(
-            "there is nothing to compare with; give ground truth as labels, as skeletons, or as both"
-        )
-    else:
-        skeletons = _made_from(labels, box, settings.skeletonisation, tell, display)
-    if settings.skeleton_edge_nm:
-        from volumes.skeletons import resample_skeleton
-
-        skeletons = {
-            name: resample_skeleton(each, settings.skeleton_edge_nm) for name, each in skeletons.items()
-        }
-    return Truth(labels, skeletons)
+    found = true_skeletons(
+        labels,
+        box,
+        voxel_size_nm,
+        settings,
+        clip=clip,
+        given=skeletons,
+        memory_gb=memory_gb,
+        keep=keep,
+        tell=tell,
+        display=display,
+    )
+    return Truth(labels, found.skeletons, found.source, found.made_with)
 
 
 def compare_stage(
@@ -123,6 +174,7 @@ def compare_stage(
     box: Box,
     settings: ConfigView,
     *,
+    memory_gb: float = MEMORY_GB,
     display: bool | None = None,
 ) -> StageFigures:
     """Everything the ground truth says about one segmentation.
@@ -133,6 +185,7 @@ def compare_stage(
         truth: see `prepare_truth`.
         box: what is compared, absolute, inside the segmentation and the labels.
         settings: the message `Evaluation`.
+        memory_gb: for the blocks that are compared at once.
         display: whether progress is shown; None: on a terminal.
 
     Raises:
@@ -144,11 +197,11 @@ def compare_stage(
     if truth.labels is not None:
         from evaluation.best_overlap import best_ious
 
-        table = _table(name, segmentation, truth.labels, box, 0, display)
+        table = _table(name, segmentation, truth.labels, box, 0, memory_gb, display)
         metrics |= table_metrics(table)
         tolerance = settings.boundary_tolerance_nm
         if tolerance:
-            tolerant = _table(name, segmentation, truth.labels, box, tolerance, display)
+            tolerant = _table(name, segmentation, truth.labels, box, tolerance, memory_gb, display)
             metrics[f"boundary_tolerant_{tolerance:g}_nm"] = table_metrics(tolerant)
         objects, partner = best_ious(table), partners(table)
     if not truth.skeletons:
@@ -177,70 +230,27 @@ def compare_stage(
     )
 
 
-def inside(
-    skeletons: Mapping[int, Skeleton], box: Box, voxel_size_nm: Sequence[float]
-) -> dict[int, Skeleton]:
-    """What of skeletons lies in a box: its nodes, and the edges with both ends among them.
-
-    Args:
-        skeletons: by ID.
-        box: absolute.
-        voxel_size_nm: zyx.
-
-    Returns:
-        By ID; those without a node in the box are left out.
-    """
-    low_nm, high_nm = (np.array(corner) * voxel_size_nm for corner in (box.start, box.stop))
-    found = {}
-    for name, each in skeletons.items():
-        kept = np.all((each.nodes_nm >= low_nm) & (each.nodes_nm < high_nm), axis=1)
-        if kept.any():
-            new = np.cumsum(kept) - 1
-            radii = None if each.radii_nm is None else each.radii_nm[kept]
-            edges = each.edges[kept[each.edges].all(axis=1)]
-            found[name] = Skeleton(each.nodes_nm[kept], new[edges], radii)
-    return found
-
-
-def _made_from(
-    labels: Volume, box: Box, settings: ConfigView, tell: Tell, display: bool | None
-) -> Mapping[int, Skeleton]:
-    """Skeletons of the labels that have any path; without one there are no figures of skeletons."""
-    if find_spec("kimimaro") is None:
-        tell(
-            "there are no figures of skeletons, since kimimaro, which makes skeletons of labels, is not "
-            "installed; run pip install 'ffn-reconstruction[skeletons]', or give skeletons"
-        )
-        return {}
-    from evaluation.teasar import skeletonise_volume
-
-    with Progress(None, "object", description="skeletons of the labels", enabled=display) as progress:
-        made = skeletonise_volume(
-            labels,
-            box,
-            scale=settings.scale,
-            const_nm=settings.const_nm,
-            min_voxels=settings.min_voxels,
-            progress=progress,
-        )
-    if not any(len(each.edges) for each in made.values()):
-        tell(
-            f"no object of the ground truth has {settings.min_voxels} voxels and a skeleton of some length, "
-            "so there are no figures of skeletons; lower evaluation.skeletonisation.min_voxels"
-        )
-        return {}
-    return made
-
-
 def _table(
-    name: str, segmentation: Volume, truth: Volume, box: Box, tolerance_nm: float, display: bool | None
+    name: str,
+    segmentation: Volume,
+    truth: Volume,
+    box: Box,
+    tolerance_nm: float,
+    memory_gb: float,
+    display: bool | None,
 ) -> ContingencyTable:
-    from evaluation.blockwise import compare_volumes
+    from evaluation.blockwise import BLOCK_VOXELS, compare_volumes
 
     words = f"{name}: overlap away from boundaries" if tolerance_nm else f"{name}: overlap"
+    block_voxels = max(1, min(BLOCK_VOXELS, int(memory_gb * 1e9 / _BYTES_PER_VOXEL)))
     with Progress(box.size, "voxel", description=words, enabled=display) as progress:
         return compare_volumes(
-            segmentation, truth, box, boundary_tolerance_nm=tolerance_nm, progress=progress
+            segmentation,
+            truth,
+            box,
+            boundary_tolerance_nm=tolerance_nm,
+            block_voxels=block_voxels,
+            progress=progress,
         )
 
 

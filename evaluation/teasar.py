@@ -22,7 +22,7 @@ import math
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,8 +34,9 @@ from jobs.progress import Progress
 from volumes import Box, Skeleton, Volume
 from volumes.base import SizeNm, checked_voxel_size
 
-# Of a read that is skeletonised at once: at about 50 bytes a voxel, 3.4 GB.
-MAX_VOXELS = 1 << 26
+MEMORY_GB = 2.0
+# Of a read that is skeletonised at once.
+_BYTES_PER_VOXEL = 50
 # In nm: above a radius of the first holes are filled, above the second it is a cell body, which clears const
 # and scale times its radius around its middle. The last two weigh how strictly paths keep to the middle.
 _FIXED = {
@@ -106,7 +107,7 @@ def skeletonise_volume(
     scale: float = 3.0,
     const_nm: float = 400.0,
     min_voxels: int = 1000,
-    max_voxels: int = MAX_VOXELS,
+    max_voxels: int | None = None,
     progress: Progress | None = None,
 ) -> dict[int, Skeleton]:
     """Skeletons of the objects in a volume that may be larger than the memory.
@@ -122,7 +123,7 @@ def skeletonise_volume(
         scale: see `skeletonise`.
         const_nm: see `skeletonise`.
         min_voxels: see `skeletonise`.
-        max_voxels: most voxels of one read that is skeletonised; memory is about 50 bytes a voxel.
+        max_voxels: most voxels of one read that is skeletonised, see `max_voxels_of`; None: for 2 GB.
         progress: counts objects.
 
     Returns:
@@ -133,6 +134,7 @@ def skeletonise_volume(
         VolumeError: the box leaves the volume, or what is stored is damaged.
     """
     parameters = _parameters(scale, const_nm, min_voxels)
+    max_voxels = max_voxels_of(MEMORY_GB) if max_voxels is None else max_voxels
     if max_voxels < 64:
         raise EvaluationError(f"max_voxels is {max_voxels}; allow at least 64")
     box = volume.bounds if box is None else box
@@ -150,6 +152,26 @@ def skeletonise_volume(
         if progress is not None:
             progress.advance(len(rows))
     return dict(sorted(found.items()))
+
+
+def max_voxels_of(memory_gb: float) -> int:
+    """The most voxels that are skeletonised at once in so much memory (10^9 bytes); at least 64."""
+    return max(64, int(memory_gb * 1e9 / _BYTES_PER_VOXEL))
+
+
+def made_with(scale: float, const_nm: float, min_voxels: int, max_voxels: int) -> dict[str, Any]:
+    """Everything that skeletons follow from beside the labels, as plain values by name.
+
+    Args:
+        scale: see `skeletonise`.
+        const_nm: see `skeletonise`.
+        min_voxels: see `skeletonise`.
+        max_voxels: see `skeletonise_volume`; larger objects are made coarser.
+    """
+    from importlib import metadata
+
+    options = {"scale": scale, "const_nm": const_nm, "min_voxels": min_voxels, "max_voxels": max_voxels}
+    return {"method": "TEASAR", "kimimaro": metadata.version("kimimaro"), **options, **_FIXED}
 
 
 def _coarse(

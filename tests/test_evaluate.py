@@ -16,9 +16,9 @@ from tiny_project import CUT, make_bars, metrics, write_volumes
 
 from commands import evaluate
 from configs import load_config
-from evaluation.comparison import inside
 from evaluation.detected_errors import read_errors
 from evaluation.overlap import overlap_metrics
+from evaluation.true_skeletons import inside
 from inference.inputs import open_inputs
 from inference.stage_volumes import as_it_ran, finished_stages
 from inference.workspace import open_workspace
@@ -82,11 +82,11 @@ def test_a_segmentation_is_compared_with_labels_and_skeletons(
     assert figures["erl_nm"] == pytest.approx((590**2 + 400**2 + 1000**2) / 2000)
     assert figures["max_erl_nm"] == pytest.approx(1000)
     assert (figures["splits"], figures["mergers"], figures["omissions"]) == (1, 0, 0)
-    (error,) = read_errors("r/errors.jsonl")
+    (error,) = read_errors("r/errors-segmentation.jsonl")
     assert (error.kind, error.segments, error.skeletons) == ("split", (4, 44), (4,))
     assert error.point_nm == (55.0, 65.0, 600.0)
-    assert column("r/neurons.csv", "id") == ["4", "9"]
-    assert column("r/objects.csv", "best_segment") == ["4", "9"]
+    assert column("r/neurons-segmentation.csv", "id") == ["4", "9"]
+    assert column("r/objects-segmentation.csv", "best_segment") == ["4", "9"]
     page = Path("r/report.html").read_text()
     assert page.count("data:image/png") >= 9 and "v.h5:split" in page
     table = capsys.readouterr().out
@@ -106,7 +106,7 @@ def test_skeletons_alone_serve_as_ground_truth(tubes: np.ndarray, capsys: pytest
     assert run(*arguments) == 0
     assert "voi_split" not in stage()
     assert (stage()["nerl"], stage()["mergers"]) == (0, 1)
-    assert not Path("r/objects.csv").exists()
+    assert not Path("r/objects-segmentation.csv").exists()
     assert "VOI" not in capsys.readouterr().out
 
 
@@ -191,7 +191,7 @@ def test_labels_without_a_large_object_are_noted(
 def test_without_a_maker_of_skeletons_labels_give_overlap_figures(
     tubes: np.ndarray, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("evaluation.comparison.find_spec", lambda _: None)
+    monkeypatch.setattr("evaluation.true_skeletons.find_spec", lambda _: None)
     assert run(*BASE) == 0
     assert "kimimaro" in message(capsys)
     assert "nerl" not in stage() and "voi_split" in stage()
@@ -289,9 +289,9 @@ def test_all_stages_of_a_project_get_their_figures(
     assert json.loads(Path("out/metrics.json").read_text())["config"] == "config.textproto"
     files = {path.name for path in Path("out").glob("*.*")}
     assert {
-        "errors.jsonl",
+        "errors-consensus.jsonl",
         "errors-forward.jsonl",
-        "neurons.csv",
+        "neurons-consensus.csv",
         "neurons-reversed.csv",
         "report.html",
     } <= files

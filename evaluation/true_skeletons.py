@@ -1,0 +1,270 @@
+"""The skeletons that segmentations are compared with: read, or made from the labels and kept.
+
+Skeletons that were made are kept as Precomputed in a folder named after everything they follow from, beside a
+file that says what that is; the next comparison with the same labels, box and settings reads them. Positions
+are rounded to float32, as Precomputed has them, whether they are kept or not: figures do not depend on it.
+
+Input: the message `Evaluation`, labels. Output: skeletons (zyx nm) by ID, cut and resampled as asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from configs import ConfigView
+from evaluation.errors import EvaluationError
+from jobs.progress import Progress
+from volumes import Box, Skeleton, Volume, VolumeError
+
+Tell = Callable[[str], None]
+
+# More nodes in a voxel than this, on average, and their unit is not what it seems.
+_CROWDED = 10
+_MOST_NODES = 1e9
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Where skeletons made from labels are kept.
+
+    Attributes:
+        folder: holds one folder for each set of skeletons.
+        labels: plain values that change when the labels do; None = nothing is known of their state, and what
+            is kept is not read again.
+    """
+
+    folder: Path
+    labels: Any
+
+
+@dataclass(frozen=True)
+class TrueSkeletons:
+    """Skeletons and where they are from.
+
+    Attributes:
+        skeletons: by ID; empty = there are none.
+        source: the SPEC they were read from or are kept at; empty = neither.
+        made_with: the settings they were made from labels with; empty = they were not.
+    """
+
+    skeletons: Mapping[int, Skeleton]
+    source: str = ""
+    made_with: Mapping[str, Any] = field(default_factory=dict)
+
+
+def true_skeletons(
+    labels: Volume | None,
+    box: Box,
+    voxel_size_nm: Sequence[float],
+    settings: ConfigView,
+    *,
+    clip: bool,
+    given: Mapping[int, Skeleton] | None = None,
+    memory_gb: float,
+    keep: Keep | None = None,
+    tell: Tell,
+    display: bool | None = None,
+) -> TrueSkeletons:
+    """The skeletons given, or those that the settings name, or those of the labels.
+
+    Args:
+        labels: true objects that hold the box; None = there are none.
+        box: what is compared, absolute.
+        voxel_size_nm: zyx, of the segmentations.
+        settings: the message `Evaluation`.
+        clip: leave out what of skeletons that were not made here lies outside the box.
+        given: by ID; None: those of the settings.
+        memory_gb: for making skeletons.
+        keep: where those made are kept; None: nowhere.
+        tell: called with lines about what is allowed but worth knowing.
+        display: whether progress is shown; None: on a terminal.
+
+    Raises:
+        EvaluationError: no ground truth, no skeleton has a node in the box, or `skeleton_edge_nm` is so small
+            that the nodes would be too many.
+        VolumeError: skeletons or labels that cannot be read.
+    """
+    if given is not None or settings.skeletons:
+        found = TrueSkeletons(
+            _named(given, box, voxel_size_nm, settings, clip, tell), settings.skeletons or ""
+        )
+    elif labels is None:
+        raise EvaluationError(
+            "there is nothing to compare with; give ground truth as labels, as skeletons, or as both"
+        )
+    else:
+        found = _of_labels(labels, box, settings, memory_gb, keep, tell, display)
+    skeletons = found.skeletons
+    if settings.skeleton_edge_nm and skeletons:
+        skeletons = _resampled(skeletons, settings.skeleton_edge_nm)
+    _note_long_edges(skeletons, voxel_size_nm, tell)
+    return replace(found, skeletons=skeletons)
+
+
+def inside(
+    skeletons: Mapping[int, Skeleton], box: Box, voxel_size_nm: Sequence[float]
+) -> dict[int, Skeleton]:
+    """What of skeletons lies in a box: its nodes, and the edges with both ends among them.
+
+    Args:
+        skeletons: by ID.
+        box: absolute.
+        voxel_size_nm: zyx.
+
+    Returns:
+        By ID; those without a node in the box are left out.
+    """
+    low_nm, high_nm = (np.array(corner) * voxel_size_nm for corner in (box.start, box.stop))
+    found = {}
+    for name, each in skeletons.items():
+        kept = np.all((each.nodes_nm >= low_nm) & (each.nodes_nm < high_nm), axis=1)
+        if kept.any():
+            new = np.cumsum(kept) - 1
+            radii = None if each.radii_nm is None else each.radii_nm[kept]
+            edges = each.edges[kept[each.edges].all(axis=1)]
+            found[name] = Skeleton(each.nodes_nm[kept], new[edges], radii)
+    return found
+
+
+def _named(
+    given: Mapping[int, Skeleton] | None,
+    box: Box,
+    voxel_size_nm: Sequence[float],
+    settings: ConfigView,
+    clip: bool,
+    tell: Tell,
+) -> Mapping[int, Skeleton]:
+    """Skeletons that someone else made."""
+    skeletons, what = given, "the skeletons"
+    if skeletons is None:
+        from volumes.skeleton_sets import read_skeletons
+
+        what = f"the skeletons '{settings.skeletons}'"
+        skeletons = read_skeletons(settings.skeletons, unit_nm=settings.skeleton_unit_nm, on_warning=tell)
+    nodes = sum(len(each.nodes_nm) for each in skeletons.values())
+    voxels = _voxels_with_nodes(skeletons, voxel_size_nm)
+    if nodes > _CROWDED * voxels:
+        tell(
+            f"the {nodes} nodes of {what} lie in only {voxels} voxels: their unit is hardly nm; say it in "
+            "evaluation.skeleton_unit_nm (1000 for micrometres)"
+        )
+    if clip:
+        skeletons = inside(skeletons, box, voxel_size_nm)
+    if not skeletons:
+        raise EvaluationError(
+            f"no node of {what} lies in {box}; check their axis order and their unit "
+            "(evaluation.skeleton_unit_nm)"
+        )
+    return skeletons
+
+
+def _of_labels(
+    labels: Volume,
+    box: Box,
+    settings: ConfigView,
+    memory_gb: float,
+    keep: Keep | None,
+    tell: Tell,
+    display: bool | None,
+) -> TrueSkeletons:
+    """Skeletons of the labels that have any path; without one there are no figures of skeletons."""
+    if find_spec("kimimaro") is None:
+        tell(
+            "there are no figures of skeletons, since kimimaro, which makes skeletons of labels, is not "
+            "installed; run pip install 'ffn-reconstruction[skeletons]', or give skeletons"
+        )
+        return TrueSkeletons({})
+    from evaluation.teasar import made_with, max_voxels_of, skeletonise_volume
+
+    asked = settings.skeletonisation
+    options = {"scale": asked.scale, "const_nm": asked.const_nm, "min_voxels": asked.min_voxels}
+    options["max_voxels"] = max_voxels_of(memory_gb)
+
+    def make() -> dict[int, Skeleton]:
+        with Progress(None, "object", description="skeletons of the labels", enabled=display) as progress:
+            made = skeletonise_volume(labels, box, progress=progress, **options)
+        return {
+            number: replace(each, nodes_nm=each.nodes_nm.astype(np.float32)) for number, each in made.items()
+        }
+
+    record = made_with(**options)
+    if keep is None:
+        found = TrueSkeletons(make(), "", record)
+    else:
+        found = _kept(keep, {"box": [box.start, box.stop], "made with": record}, record, make)
+    if not any(len(each.edges) for each in found.skeletons.values()):
+        tell(
+            f"no object of the ground truth has {asked.min_voxels} voxels and a skeleton of some length, "
+            "so there are no figures of skeletons; lower evaluation.skeletonisation.min_voxels"
+        )
+        return TrueSkeletons({})
+    return found
+
+
+def _kept(
+    keep: Keep,
+    follows_from: Mapping[str, Any],
+    record: Mapping[str, Any],
+    make: Callable[[], dict[int, Skeleton]],
+) -> TrueSkeletons:
+    """Skeletons that are there already, or made and put there."""
+    from jobs.pieces import atomic_path
+    from volumes.skeleton_sets import read_skeletons, write_skeletons
+
+    text = json.dumps({"labels": keep.labels, **follows_from}, indent=2, sort_keys=True) + "\n"
+    name = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    spec = f"precomputed://file://{(keep.folder / name).resolve()}"
+    said = keep.folder / f"{name}.json"
+    if keep.labels is not None and said.exists():
+        try:
+            return TrueSkeletons(read_skeletons(spec), spec, record)
+        except VolumeError:
+            # Damaged, or half removed: they are made again.
+            pass
+    made = make()
+    if not made:
+        return TrueSkeletons({}, "", record)
+    said.unlink(missing_ok=True)
+    write_skeletons(spec, made)
+    with atomic_path(said) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return TrueSkeletons(made, spec, record)
+
+
+def _resampled(skeletons: Mapping[int, Skeleton], edge_nm: float) -> dict[int, Skeleton]:
+    from volumes.skeletons import resample_skeleton
+
+    length_nm = sum(each.length_nm for each in skeletons.values())
+    if length_nm / edge_nm > _MOST_NODES:
+        raise EvaluationError(
+            f"edges of {edge_nm:g} nm would cut the skeletons of {length_nm / 1e6:.3g} mm into "
+            f"{length_nm / edge_nm:.1g} pieces; raise evaluation.skeleton_edge_nm to "
+            f"{length_nm / _MOST_NODES:.1g} nm or more"
+        )
+    return {name: resample_skeleton(each, edge_nm) for name, each in skeletons.items()}
+
+
+def _voxels_with_nodes(skeletons: Mapping[int, Skeleton], voxel_size_nm: Sequence[float]) -> int:
+    nodes = np.concatenate([each.nodes_nm for each in skeletons.values()])
+    voxels = np.floor(nodes / voxel_size_nm)
+    return len(np.unique(voxels, axis=0))
+
+
+def _note_long_edges(skeletons: Mapping[int, Skeleton], voxel_size_nm: Sequence[float], tell: Tell) -> None:
+    from evaluation.node_labels import LONG_EDGE_VOXELS, long_edges
+
+    count, longest_nm = long_edges(skeletons, voxel_size_nm)
+    if count:
+        tell(
+            f"{count} edges of the skeletons are longer than {LONG_EDGE_VOXELS} voxels (the longest has "
+            f"{longest_nm:.4g} nm), and what they pass over goes unseen; cut them with "
+            "evaluation.skeleton_edge_nm"
+        )
