@@ -109,6 +109,8 @@ def most_at_stake_first(error: DetectedError) -> tuple[Any, ...]:
 def write_errors(path: str | os.PathLike[str], errors: Iterable[DetectedError]) -> None:
     """Write errors as JSON lines, UTF-8; the file appears whole or not at all.
 
+    IDs are text there, since many readers of JSON round whole numbers above 2^53.
+
     Args:
         path: the file to make or to replace.
         errors: in the order of the lines.
@@ -118,7 +120,8 @@ def write_errors(path: str | os.PathLike[str], errors: Iterable[DetectedError]) 
     """
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
         for error in errors:
-            stream.write(json.dumps(asdict(error), allow_nan=False) + "\n")
+            ids = {name: [str(each) for each in getattr(error, name)] for name in ("segments", "skeletons")}
+            stream.write(json.dumps({**asdict(error), **ids}, allow_nan=False) + "\n")
 
 
 def read_errors(path: str | os.PathLike[str]) -> list[DetectedError]:
@@ -264,7 +267,7 @@ def _parsed(line: str, where: str) -> DetectedError:
 
 
 def _ids(values: Iterable[Any]) -> tuple[int, ...]:
-    ids = tuple(values)
+    ids = tuple(int(value) if type(value) is str and value.isdecimal() else value for value in values)
     if not all(type(value) is int for value in ids):
         raise TypeError("IDs are whole numbers")
     return ids

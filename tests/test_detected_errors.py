@@ -302,6 +302,7 @@ def test_errors_survive_a_file_exactly(tmp_path: Path) -> None:
     assert list(first) == [
         *("kind", "point_nm", "segments", "skeletons", "length_nm", "lengths_nm", "count", "tolerant")
     ]
+    assert all(type(each) is str for each in first["segments"] + first["skeletons"])
     write_errors(tmp_path / "none.jsonl", [])
     assert read_errors(tmp_path / "none.jsonl") == []
 
