@@ -9,12 +9,13 @@ if TYPE_CHECKING:
     from evaluation.best_overlap import BestOverlaps, best_ious
     from evaluation.blockwise import common_box, compare_volumes
     from evaluation.boundaries import without_boundaries
+    from evaluation.cleft_volumes import CleftMarks, compare_clefts
     from evaluation.clefts import cleft_distances, cremi_clefts
     from evaluation.comparison import StageFigures, evaluate, evaluation_settings
     from evaluation.detected_errors import DetectedError, detect_errors, read_errors, write_errors
     from evaluation.erl import RunLengths, erl_metrics, neuron_table, run_lengths
     from evaluation.errors import EvaluationError
-    from evaluation.instances import InstanceMatches, instance_metrics, match_instances
+    from evaluation.instances import InstanceMatches, compare_instances, instance_metrics, match_instances
     from evaluation.node_labels import NodeLabels, look_up_nodes, node_labels_of
     from evaluation.overlap import (
         AdaptedRand,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from evaluation.ranking import (
         ScoreHistogram,
         average_precision,
+        class_average_precisions,
         compare_scores,
         score_histogram,
     )
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AdaptedRand",
     "BestOverlaps",
+    "CleftMarks",
     "ConfusionMatrix",
     "ContingencyTable",
     "DetectedError",
@@ -51,10 +54,13 @@ __all__ = [
     "adapted_rand",
     "average_precision",
     "best_ious",
+    "class_average_precisions",
     "class_metrics",
     "cleft_distances",
     "common_box",
     "compare_classes",
+    "compare_clefts",
+    "compare_instances",
     "compare_scores",
     "compare_volumes",
     "confusion_matrix",
@@ -87,6 +93,7 @@ __all__ = [
 _HOMES = {
     "AdaptedRand": "overlap",
     "BestOverlaps": "best_overlap",
+    "CleftMarks": "cleft_volumes",
     "ConfusionMatrix": "voxelwise",
     "ContingencyTable": "overlap",
     "DetectedError": "detected_errors",
@@ -99,10 +106,13 @@ _HOMES = {
     "adapted_rand": "overlap",
     "average_precision": "ranking",
     "best_ious": "best_overlap",
+    "class_average_precisions": "ranking",
     "class_metrics": "voxelwise",
     "cleft_distances": "clefts",
     "common_box": "blockwise",
     "compare_classes": "voxelwise",
+    "compare_clefts": "cleft_volumes",
+    "compare_instances": "instances",
     "compare_scores": "ranking",
     "compare_volumes": "blockwise",
     "confusion_matrix": "voxelwise",

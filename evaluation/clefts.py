@@ -16,7 +16,7 @@ voxels are false negatives, or all found ones false positives.
 Inputs: masks or labels (zyx), 0 = no cleft. CREMI's own files mark by 2^64 - 1 what is no cleft;
 `cremi_clefts` reads them. Sources: cremi.org/metrics; Clefts.py of github.com/cremi/cremi_python. Distances
 are exact to a relative 1e-6 (`edt`, float32; scipy's are exact in double precision but take ten times the
-memory).
+memory). Volumes of any size are compared by `evaluation.cleft_volumes`.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ from typing import Any
 import edt
 import numpy as np
 
+from evaluation._nearest import Tally, tally
 from evaluation._ratios import ratio
 from evaluation.checks import require_integers, require_one_shape
 from evaluation.errors import EvaluationError
 
 THRESHOLD_NM = 200.0
 _PRECISION = 1e-6
+_SPREAD = ("mean", "std", "median", "max")
 CREMI_NO_CLEFT = np.uint64(2**64 - 1)
 CREMI_UNKNOWN = (np.uint64(2**64 - 2), np.uint64(2**64 - 3))
 
@@ -97,14 +99,25 @@ def cleft_distances(
         found, true = found & ~ignored, true & ~ignored
     within = _bounding_box(found | true)
     found, true = found[within], true[within]
-    to_truth = _distances(found, true, voxel_size_nm)
-    to_found = _distances(true, found, voxel_size_nm)
-    n_found, n_true = int(found.sum()), int(true.sum())
+    to_truth = tally(_distances(found, true, voxel_size_nm))
+    to_found = tally(_distances(true, found, voxel_size_nm))
+    return cleft_figures(to_truth, to_found, threshold_nm)
+
+
+def cleft_figures(to_truth: Tally, to_found: Tally, threshold_nm: float) -> dict[str, Any]:
+    """The figures of `cleft_distances`.
+
+    Args:
+        to_truth: distances (nm) of all found voxels to truth; infinite where there is none.
+        to_found: distances (nm) of all true voxels to found ones, likewise.
+        threshold_nm: farther than this is a false positive or negative.
+    """
+    n_found, n_true = to_truth.total, to_found.total
     farthest_nm = threshold_nm * (1 + _PRECISION)
-    false_positives = int((to_truth > farthest_nm).sum())
-    false_negatives = int((to_found > farthest_nm).sum())
-    both = n_found > 0 and n_true > 0
-    spread_found, spread_true = (_spread(each if both else None) for each in (to_truth, to_found))
+    false_positives, false_negatives = to_truth.beyond(farthest_nm), to_found.beyond(farthest_nm)
+    spread_found, spread_true = (
+        each.figures() if n_found and n_true else dict.fromkeys(_SPREAD) for each in (to_truth, to_found)
+    )
     adgt, adf = spread_found["mean"], spread_true["mean"]
     precision = ratio(n_found - false_positives, n_found)
     recall = ratio(n_true - false_negatives, n_true)
@@ -143,17 +156,6 @@ def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
     return tuple(slices)
 
 
-def _spread(distances: np.ndarray | None) -> dict[str, float | None]:
-    if distances is None:
-        return dict.fromkeys(("mean", "std", "median", "max"))
-    return {
-        "mean": float(distances.mean()),
-        "std": float(distances.std()),
-        "median": float(np.median(distances)),
-        "max": float(distances.max()),
-    }
-
-
 def _harmonic_mean(precision: float | None, recall: float | None) -> float | None:
     """Their harmonic mean: 0 where one of them is 0 or undefined, None where both are undefined."""
     if precision is None and recall is None:
@@ -171,10 +173,7 @@ def _require_comparable(
     require_one_shape("prediction", prediction, truth)
     for what, labels in (("prediction", prediction), ("ground truth", truth)):
         require_integers(what, labels.dtype)
-        if labels.dtype == np.uint64 and labels.size and labels.max() == CREMI_NO_CLEFT:
-            raise EvaluationError(
-                f"{what} holds 2^64 - 1, CREMI's mark for no cleft; take the masks of cremi_clefts(labels)"
-            )
+        require_no_mark(what, labels, "take the masks of cremi_clefts(labels)")
     if prediction.ndim != 3:
         raise EvaluationError(
             f"clefts of shape {prediction.shape} have not three axes; give them as (z, y, x)"
@@ -190,5 +189,25 @@ def _require_comparable(
         raise EvaluationError(
             f"voxel size {tuple(voxel_size_nm)} is not three lengths above 0; give nm (z, y, x)"
         )
+    require_threshold(threshold_nm)
+
+
+def require_no_mark(what: str, labels: np.ndarray, mend: str) -> None:
+    """Refuse labels that hold CREMI's mark for no cleft, and so are not masks.
+
+    Args:
+        what: names them.
+        labels: integers of any shape.
+        mend: what to do about it.
+
+    Raises:
+        EvaluationError: they do.
+    """
+    if labels.dtype == np.uint64 and labels.size and labels.max() == CREMI_NO_CLEFT:
+        raise EvaluationError(f"{what} holds 2^64 - 1, CREMI's mark for no cleft; {mend}")
+
+
+def require_threshold(threshold_nm: float) -> None:
+    """Refuse a threshold that is negative or NaN with an `EvaluationError`."""
     if not threshold_nm >= 0:
         raise EvaluationError(f"threshold {threshold_nm} nm is no distance; give nanometres from 0 up")

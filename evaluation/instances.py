@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -30,6 +30,11 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from evaluation._ratios import mean_defined, ratio
 from evaluation.errors import EvaluationError
 from evaluation.overlap import ContingencyTable
+from evaluation.voxelwise import ConfusionMatrix, class_metrics
+
+if TYPE_CHECKING:
+    from jobs.progress import Progress
+    from volumes import Box, Volume
 
 THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
@@ -123,6 +128,63 @@ def instance_metrics(
         "mean_accuracy": mean_defined(figures["accuracy"] for figures in by_threshold),
         "mean_f1": mean_defined(figures["f1"] for figures in by_threshold),
     }
+
+
+def compare_instances(
+    prediction: Volume,
+    truth: Volume,
+    box: Box | None = None,
+    *,
+    threshold: float = 0.5,
+    thresholds: Iterable[float] = THRESHOLDS,
+    min_voxels: int = 0,
+    ignore: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """All figures of the objects of two volumes, and those of their voxels, read block by block.
+
+    Args:
+        prediction: found objects, integer labels >= 0; 0 is background.
+        truth: true objects, of the same voxel size.
+        box: zyx, absolute, inside both; None: all that both hold. Objects are cut off at its faces.
+        threshold: least IoU of a match, above 0 and up to 1.
+        thresholds: those to average over.
+        min_voxels: smaller segments and smaller true objects are background.
+        ignore: the true label of voxels to leave out.
+        progress: counts voxels.
+
+    Returns:
+        The figures of the voxels, of any object against background, as `class_metrics` has them for the
+        classes "background" and "object"; `instances`, see `instance_metrics`; and `box`, what was compared,
+        as [start, stop] (zyx, voxels).
+
+    Raises:
+        EvaluationError: volumes that cannot be compared (see `common_box`), a threshold out of range, or all
+            truth ignored.
+        VolumeError: a volume cannot be read.
+    """
+    from evaluation.blockwise import common_box, compare_volumes
+
+    every = list(thresholds)
+    for each in (threshold, *every):
+        _require_threshold(each)
+    box = common_box(prediction, truth, box)
+    table = compare_volumes(prediction, truth, box, progress=progress)
+    if ignore is not None:
+        table = table.without_truth(ignore)
+    return {
+        **class_metrics(_of_any_object(table), ("background", "object")),
+        "instances": instance_metrics(table, threshold, thresholds=every, min_voxels=min_voxels),
+        "box": [list(box.start), list(box.stop)],
+    }
+
+
+def _of_any_object(table: ContingencyTable) -> ConfusionMatrix:
+    """Voxels of objects and of background, whichever object they belong to."""
+    counts = np.zeros((2, 2), np.int64)
+    pairs = (table.truth_ids != 0).astype(np.int64), (table.segment_ids != 0).astype(np.int64)
+    np.add.at(counts, pairs, table.counts)
+    return ConfusionMatrix(counts)
 
 
 @dataclass(frozen=True)

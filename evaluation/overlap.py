@@ -66,6 +66,10 @@ class ContingencyTable:
         """The table without segment 0."""
         return self._where(self.segment_ids != 0)
 
+    def without_truth(self, truth_id: int) -> ContingencyTable:
+        """The table without the voxels of one truth object."""
+        return self._where(self.truth_ids != truth_id)
+
     def segment_sizes(self) -> np.ndarray:
         """(n,) float64: for each pair, the voxels of its segment over the whole table."""
         return _totals(self.segment_ids, self.counts)

@@ -14,6 +14,7 @@ Without a voxel of the class the average precision is undefined, None.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import njit
 
+from evaluation._ratios import mean_defined
 from evaluation.blocks import read_pairs, slabs
 from evaluation.checks import require_integers, require_one_shape, shared_box
 from evaluation.errors import EvaluationError
@@ -196,6 +198,61 @@ def compare_scores(
         "average_precision_bounds": None if bounds is None else list(bounds),
         "n_voxels": n_voxels,
         "n_positive": n_positive,
+        "box": [list(box.start), list(box.stop)],
+    }
+
+
+def class_average_precisions(
+    scores: Sequence[Volume],
+    truth: Volume,
+    box: Box | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    ignore: int | None = None,
+    bins: int = BINS,
+) -> dict[str, Any]:
+    """Average precision of every class, one against the rest, and their mean.
+
+    Args:
+        scores: probabilities of the classes 0, 1, …, one volume each, such as the channels of one
+            (`volumes.opening.open_channel`); a single volume is that of class 1, such as a foreground.
+        truth: integer labels, of the same voxel size.
+        box: zyx, absolute, inside all; None: all that every one of them holds.
+        classes: names from class 0 on, of which a single volume needs two; None names them "0", "1", ….
+        ignore: the ground-truth label of voxels to leave out; where it is a class, that has no figure.
+        bins: of the histograms.
+
+    Returns:
+        `average_precision`, the macro figure: the mean over the classes for which it is not None;
+        `average_precision_per_class`, for each class by its name `average_precision`,
+        `average_precision_bounds`, `n_voxels` and `n_positive`, as `compare_scores` has them; and `box`.
+
+    Raises:
+        EvaluationError: no volume of scores, not one name for each class, or see `compare_scores`.
+        VolumeError: a volume cannot be read.
+    """
+    if not scores:
+        raise EvaluationError("there are no scores to rank; give one volume for each class")
+    numbers = [1] if len(scores) == 1 else list(range(len(scores)))
+    names = [str(n) for n in range(max(numbers) + 1)] if classes is None else list(classes)
+    if len(names) != max(numbers) + 1 or len(set(names)) < len(names):
+        raise EvaluationError(
+            f"{names} do not name {max(numbers) + 1} classes, as many as the scores are of; give each class "
+            "from 0 on its own name"
+        )
+    box = reduce(
+        type(truth.bounds).intersect, (shared_box("probabilities", each, truth, box) for each in scores)
+    )
+    found = {}
+    for number, volume in zip(numbers, scores, strict=True):
+        if number != ignore:
+            found[names[number]] = compare_scores(
+                volume, truth, box, positive=number, ignore=ignore, bins=bins
+            )
+            del found[names[number]]["box"]
+    return {
+        "average_precision": mean_defined(each["average_precision"] for each in found.values()),
+        "average_precision_per_class": found,
         "box": [list(box.start), list(box.stop)],
     }
 
