@@ -97,13 +97,7 @@ def detect_errors(
         *_mergers(stretches, tolerance_nodes, tolerance_nm),
         *_omissions(stretches),
     ]
-    return sorted(found, key=most_at_stake_first)
-
-
-def most_at_stake_first(error: DetectedError) -> tuple[Any, ...]:
-    """The key that sorts errors by path at stake, largest first, and then by all else."""
-    kind = KINDS.index(error.kind)
-    return -error.length_nm, kind, error.skeletons, error.segments, error.point_nm
+    return sorted(found, key=_rank)
 
 
 def write_errors(path: str | os.PathLike[str], errors: Iterable[DetectedError]) -> None:
@@ -240,6 +234,11 @@ def _omissions(stretches: Stretches) -> Iterator[DetectedError]:
 def _point(position_nm: np.ndarray) -> tuple[float, float, float]:
     z, y, x = position_nm.tolist()
     return z, y, x
+
+
+def _rank(error: DetectedError) -> tuple[Any, ...]:
+    kind = KINDS.index(error.kind)
+    return -error.length_nm, kind, error.skeletons, error.segments, error.point_nm
 
 
 def _parsed(line: str, where: str) -> DetectedError:

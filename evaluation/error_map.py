@@ -1,7 +1,7 @@
 """Where the errors of a segmentation lie: all of them projected along each axis, over a slice of the image.
 
 Drawn like three sides of a box: xy, beneath it xz, to its right zy, all at one scale and aligned. The area of
-a mark grows with the length at stake.
+a mark grows with the length at stake. Mergers that do not count under the tolerance are faint, and beneath.
 """
 
 from __future__ import annotations
@@ -23,8 +23,14 @@ if TYPE_CHECKING:
 
 MOST_MARKS = 2000
 _SIDE_INCHES, _GAP_INCHES, _MARGIN_INCHES = 9.0, 0.3, 0.45
-# Colour, marker, and least area (square points).
-_MARKS = {"omission": (OMISSION, "s", 7.0), "split": (SPLIT, "o", 14.0), "merger": (MERGER, "D", 12.0)}
+# By kind and whether an error counts under the tolerance, in the order of drawing: colour, marker, least area
+# (square points) and opacity.
+_MARKS = {
+    ("merger", False): (MERGER, "D", 10.0, 0.4),
+    ("omission", True): (OMISSION, "s", 7.0, 0.8),
+    ("split", True): (SPLIT, "o", 14.0, 0.8),
+    ("merger", True): (MERGER, "D", 14.0, 0.9),
+}
 _MOST_AREA = 110.0
 _FAINT = 0.45
 
@@ -93,14 +99,14 @@ def _show_slice(axes: Axes, plane: Plane | None, across: int, down: int) -> None
 
 def _mark(axes: Axes, errors: Sequence[DetectedError], across: int, down: int, largest_nm: float) -> None:
     """Marks of all kinds, mergers on top; their area follows the length at stake, within limits."""
-    for kind, (colour, marker, least) in _MARKS.items():
-        of_kind = [each for each in errors if each.kind == kind]
+    for kind, (colour, marker, least, opacity) in _MARKS.items():
+        of_kind = [each for each in errors if (each.kind, each.tolerant) == kind]
         points = np.array([each.point_nm for each in of_kind]).reshape(-1, 3) / 1000
         share = np.array([each.length_nm for each in of_kind]) / max(largest_nm, 1e-9)
         area = np.clip(_MOST_AREA * share, least, _MOST_AREA)
         axes.scatter(
-            points[:, across], points[:, down], area, color=colour, marker=marker, alpha=0.8, linewidths=0.5,
-            edgecolors="white",
+            points[:, across], points[:, down], area, color=colour, marker=marker, alpha=opacity,
+            linewidths=0.5, edgecolors="white",
         )  # fmt: skip
 
 

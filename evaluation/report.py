@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evaluation._local_paths import without_folders
 from evaluation._report_plots import (
     MERGER,
     OMISSION,
@@ -31,6 +32,7 @@ from volumes import Box
 
 if TYPE_CHECKING:
     from evaluation.comparison import StageFigures
+    from evaluation.detected_errors import DetectedError
 
 MOST_NEURONS, MOST_ERRORS = 300, 60
 _LONG_NM = 10_000
@@ -52,8 +54,12 @@ _DEFINITIONS = {
     "maximum": "the expected run length of a perfect segmentation, Σ Lₛ² / L over the skeletons.",
     "nERL": "ERL ÷ maximum.",
     "splits": "skeleton edges whose ends lie in two different segments.",
+    "splits across gaps": "for each stretch of skeleton in no segment, the segments at its ends less one: "
+    "splits that an unsegmented gap hides.",
     "mergers": "for each segment that holds more than one skeleton, the skeletons on it less one.",
     "omissions": "skeleton edges with an end that lies in no segment.",
+    "at stake": "of a split, the path in the smaller of its two segments; of a merger, the path in the "
+    "segment of the skeleton that has less of it there; of an omitted stretch, its length.",
     "run": "the path of one skeleton inside one segment that merges nothing.",
 }
 
@@ -97,16 +103,17 @@ def write_report(path: str | os.PathLike[str], report: Report) -> None:
     """
     from jobs.pieces import atomic_path
 
-    text = render(report)
+    text = render(report, Path(path).parent)
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def render(report: Report) -> str:
-    """The page as HTML; equal data give equal text.
+def render(report: Report, folder: Path | None = None) -> str:
+    """The page as HTML; equal data give equal text. No absolute path of this machine is in it.
 
     Args:
         report: with at least one stage.
+        folder: where the page will lie; paths inside are shown from there.
     """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
@@ -116,6 +123,7 @@ def render(report: Report) -> str:
         figure=_figure, microns=_microns, percent=_percent, zyx=_zyx, count=_count, listed=_listed
     )
     template = (Path(__file__).parent / "templates" / "report.html").read_text(encoding="utf-8")
+    report = _passed_on(report, folder)
     metrics = {stage.name: stage.metrics for stage in report.stages}
     last, tolerant = report.stages[-1], _tolerant(report.tolerance_nm)
     boundary = next((name for name in last.metrics if name.startswith("boundary_tolerant_")), "")
@@ -135,7 +143,7 @@ def render(report: Report) -> str:
         boundary_words=boundary.removeprefix("boundary_tolerant_").replace("_", " "),
         colours=stage_colours(list(metrics)),
         kinds={"split": SPLIT, "merger": MERGER, "omission": OMISSION},
-        kind_counts={k: sum(e.kind == k for e in last.errors) for k in ("split", "merger", "omission")},
+        kind_counts=_kind_counts(last.errors),
         plots={name: Markup(svg) for name, svg in plots.items()},
         planes=[_shown(plane, last.partner) for plane in report.planes],
         neurons=sorted(last.neurons, key=_lost_first)[:MOST_NEURONS],
@@ -147,6 +155,24 @@ def render(report: Report) -> str:
         definitions=_DEFINITIONS,
         versions=_versions(),
     )
+
+
+def _passed_on(report: Report, folder: Path | None) -> Report:
+    """The report without the folders of this machine."""
+    return replace(
+        report,
+        subject={name: without_folders(value, folder) for name, value in report.subject.items()},
+        notes=[without_folders(note, folder) for note in report.notes],
+        config=without_folders(report.config, folder),
+    )
+
+
+def _kind_counts(errors: Sequence[DetectedError]) -> dict[str, int]:
+    """How many errors there are of each kind, of mergers those that count under the tolerance and others."""
+    counts = {kind: sum(each.kind == kind for each in errors) for kind in ("split", "merger", "omission")}
+    counts["forgiven"] = sum(not each.tolerant for each in errors)
+    counts["across_gaps"] = sum(each.kind == "omission" and len(each.segments) > 1 for each in errors)
+    return counts | {"merger": counts["merger"] - counts["forgiven"]}
 
 
 def _tolerant(tolerance_nm: float | None) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from evaluation._local_paths import without_folders
 from evaluation.best_overlap import best_ious
 from evaluation.comparison import StageFigures
 from evaluation.detected_errors import DetectedError
@@ -52,7 +53,9 @@ def skeleton_figures(nerl: float) -> dict[str, Any]:
         "splits": 3,
         "mergers": 1,
         "omissions": 12,
+        "splits_across_gaps": 5,
         "splits_per_mm": 30.0,
+        "splits_with_gaps_per_mm": 80.0,
         "mergers_per_mm": 10.0,
         "erl_tolerant_2_nodes_nm": 5500 * nerl,
         "nerl_tolerant_2_nodes": 1.1 * nerl,
@@ -67,7 +70,10 @@ def neuron(number: int, length_nm: float, nerl: float) -> dict[str, Any]:
         "length_nm": length_nm,
         "erl_nm": length_nm * nerl,
         "nerl": nerl,
+        "erl_tolerant_nm": length_nm * (1 + nerl) / 2,
+        "nerl_tolerant": (1 + nerl) / 2,
         "splits": 1,
+        "splits_across_gaps": 4,
         "mergers": 0,
         "omissions": 2,
         "segments": 2,
@@ -205,6 +211,8 @@ def test_every_stage_has_its_figures_in_both_conventions() -> None:
         ("forward", "0.250", "0.300"),
         ("consensus", "0.750", "0.900"),
     ]
+    errors = runs[1].index("splits"), runs[1].index("mergers per mm") + 1
+    assert runs[2][slice(*errors)] == ["3", "5", "1", "12", "30.0", "80.0", "10.0"]
 
 
 def test_the_largest_errors_come_first_with_their_voxels() -> None:
@@ -216,9 +224,75 @@ def test_the_largest_errors_come_first_with_their_voxels() -> None:
     ]
 
 
+def test_mergers_within_the_tolerance_are_told_apart_and_faint() -> None:
+    forgiven = DetectedError("merger", (1.0, 2.0, 3.0), (1,), (7, 8), 60.0, (60.0, 900.0), tolerant=False)
+    repeated = DetectedError("split", (1.0, 2.0, 3.0), (1, 2), (7,), 70.0, (70.0, 80.0), count=4)
+    page = render(report(stage(errors=[*ERRORS, forgiven, repeated])))
+    reader = Reader(page)
+    assert [row[0] for row in reader.table_with("at stake")[-2:]] == [
+        "split × 4",
+        "merger, within the tolerance",
+    ]
+    assert "2 splits 1 mergers 1 mergers below 100 nm 1 omitted stretches" in reader.text
+    (plot,) = (p for p in re.findall(r"<svg.*?</svg>", page, re.DOTALL) if "projected" in p)
+    marks = re.findall(r"<use [^>]*fill: #e4662c[^>]*fill-opacity: ([0-9.]+)", plot)
+    assert marks == ["0.4", "0.9"] * 3
+    hidden = DetectedError("omission", (1.0, 2.0, 3.0), (1, 2), (7,), 70.0, count=4)
+    text = Reader(render(report(stage(errors=[hidden])))).text
+    assert "1 omitted stretches, 1 of them between different segments" in text
+
+
 def test_neurons_that_lose_most_come_first_without_any_script() -> None:
     rows = Reader(usual_page()).table_with("lost, µm")
     assert [(row[0], row[3]) for row in rows[1:]] == [("8", "7.200"), ("7", "0.900")]
+    assert [row[5:9] for row in rows[1:]] == [["4.400", "0.550", "1", "4"], ["8.550", "0.950", "1", "4"]]
+
+
+def test_neurons_without_a_tolerance_have_strict_figures_alone() -> None:
+    strict = [
+        {name: value for name, value in neuron(number, 9000, 0.5).items() if "tolerant" not in name}
+        for number in (7, 8)
+    ]
+    reader = Reader(render(report(stage(neurons=strict), tolerance_nm=None)))
+    rows = reader.table_with("lost, µm")
+    assert [len(row) for row in rows] == [12, 12, 12]
+    assert "forgiven" not in " ".join(rows[0]).lower()
+
+
+def test_ids_are_shown_and_sorted_to_the_last_digit() -> None:
+    neurons = [{**neuron(2**64 - each, 9000, 0.5), "largest_segment": 2**63 + each} for each in (1, 2)]
+    page = render(report(stage(neurons=neurons)))
+    ids = {row[0] for row in Reader(page).table_with("lost, µm")[1:]}
+    assert ids == {"18446744073709551615", "18446744073709551614"}
+    assert "BigInt(text)" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("/data/u/a.h5:labels", "a.h5:labels"),
+        ("/data/u/a.h5:/volumes/labels", "a.h5:/volumes/labels"),
+        ("precomputed://file:///data/u/seg", "precomputed://file://seg"),
+        ("precomputed://gs://bucket/seg", "precomputed://gs://bucket/seg"),
+        ("https://a.org/b/c", "https://a.org/b/c"),
+        ('spec: "/out/run/parts/s"  # 1/2 and/or', 'spec: "parts/s"  # 1/2 and/or'),
+        ("6, in /out/run; /out/runs/x", "6, in run; x"),
+        ("/data/traced/*.swc", "*.swc"),
+        ("traced/*/x.swc ../a/b ./c/d ~/e", "traced/*/x.swc ../a/b ./c/d ~/e"),
+        ("", ""),
+    ],
+)
+def test_folders_of_this_machine_are_left_out(text: str, shown: str) -> None:
+    assert without_folders(text, "/out/run") == shown
+
+
+def test_no_page_tells_where_it_was_written(tmp_path: Path) -> None:
+    known = f'spec: "{tmp_path}/deep/a.h5:labels"'
+    page = report(subject={"labels": f"{tmp_path}/deep/a.h5:l"}, config=known, notes=[f"read {tmp_path}/x"])
+    write_report(tmp_path / "report.html", page)
+    written = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert str(tmp_path) not in written and "deep/a.h5:l" in written
+    assert str(tmp_path) not in render(page)
 
 
 def test_the_error_map_marks_every_error_in_each_of_three_views() -> None:
