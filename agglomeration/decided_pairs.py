@@ -216,6 +216,7 @@ def describe_decisions(
     return {
         "scores": dict(scored_from),
         "supervoxels": segmentation.identity,
+        "end_points": section.candidates.end_points,
         "rule": section.conservative_rule.to_dict(),
         "calibration": None if calibration is None else settings_digest(calibration.to_dict()),
         "accept_probability": section.accept_probability,

@@ -15,6 +15,7 @@ from typing import Any
 
 from agglomeration.cell_bodies import read_cell_bodies
 from agglomeration.decided_pairs import Decided, calibration_of, decide_pairs
+from agglomeration.extensions import ENDS
 from agglomeration.meshes import STAGE as MESHES
 from agglomeration.meshes import write_meshes
 from agglomeration.neuron_skeletons import write_neuron_skeletons
@@ -49,6 +50,7 @@ Tell = Callable[[str], None]
 _RATES = {
     SUPERVOXELS: 5e6,
     CANDIDATES: 1e6,
+    ENDS: 2e5,
     SCORES: 2e4,
     DECISIONS: 2e7,
     NEURONS: 4e6,
@@ -203,6 +205,7 @@ def stages_of(config: ConfigView, *, decide: bool = True) -> list[Stage]:
     wanted = {
         SUPERVOXELS: section.supervoxels is not None,
         CANDIDATES: True,
+        ENDS: section.candidates.end_points,
         SCORES: True,
         DECISIONS: decide,
         NEURONS: decide and section.neurons.precomputed,

@@ -5,6 +5,7 @@
 | `settings.json` | what all of it follows from; other settings are refused by name |
 | `candidates/<x>_<y>_<z>.npz` | the pairs of a block |
 | `scores/<n>.npz` | the scores of a batch of pairs |
+| `extensions/<n>.npz` | those of pairs across gaps (`agglomeration.extensions`) |
 
 The table depends neither on the blocks and batches nor on the order in which workers finish them.
 """
@@ -18,6 +19,7 @@ import numpy as np
 
 from agglomeration.candidate_pairs import CandidatePairs
 from agglomeration.candidates import candidate_blocks, find_candidates
+from agglomeration.extensions import find_extensions
 from agglomeration.pair_pieces import describe, score_pairs
 from agglomeration.scoring import ScoreTable
 from agglomeration.segmentation import Segmentation, folder_of
@@ -74,7 +76,7 @@ def find_scores(
       config: of the project, with `agglomeration`, and compute type and batch size stated.
       segmentation: its supervoxels.
       pool: the workers.
-      progress: of a run that planned `CANDIDATES` and `SCORES`.
+      progress: of a run that planned `CANDIDATES`, `SCORES` and, for end points, `ENDS`.
       tell: takes a line about each piece that was made anew.
 
     Returns:
@@ -86,8 +88,11 @@ def find_scores(
     folder = folder_of(config)
     claim_directory(folder, describe_scores(config))
     pairs = _find_pairs(config, segmentation, pool, progress, tell)
-    pieces = _pieces(config, segmentation, pairs)
-    progress.begin(SCORES, units=len(pairs), pieces=len(pieces))
+    pieces = _pieces(config, segmentation, pairs, "scores")
+    if config.agglomeration.candidates.end_points:
+        beyond = find_extensions(config, segmentation, pairs, pool, progress, tell)
+        pieces += _pieces(config, segmentation, beyond, "extensions")
+    progress.begin(SCORES, units=sum(piece.weight for piece in pieces), pieces=len(pieces))
     for report in pool.map(score_pairs, pieces, progress=progress):
         if report.note:
             tell(report.note)
@@ -112,16 +117,18 @@ def _find_pairs(
     )
 
 
-def _pieces(config: ConfigView, segmentation: Segmentation, pairs: CandidatePairs) -> list[Piece]:
-    """Batches of pairs in the table's order."""
+def _pieces(
+    config: ConfigView, segmentation: Segmentation, pairs: CandidatePairs, folder: str
+) -> list[Piece]:
+    """Batches of pairs in the table's order, their scores in a folder."""
     at_once = config.agglomeration.resegmentation.pairs_per_piece
     pieces = []
     for number, start in enumerate(range(0, len(pairs), at_once)):
         part = pairs.select(np.arange(start, min(start + at_once, len(pairs))))
-        path: Path = folder_of(config) / "scores" / f"{number}.npz"
+        path: Path = folder_of(config) / folder / f"{number}.npz"
         pieces.append(
             Piece(
-                f"pairs {start} to {start + len(part)}",
+                f"{folder} {start} to {start + len(part)}",
                 (config, part, path, segmentation.identity),
                 len(part),
             )

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from tiny_project import WIDE, lit_bars, metrics, save_threshold_network, write_config, write_volumes
@@ -387,3 +388,18 @@ def test_a_kill_at_any_moment_changes_nothing(done: None, seconds: float) -> Non
                 os.killpg(process.pid, signal.SIGKILL)
     assert agglomerate() == 0
     assert decisions("killed") == before and np.array_equal(neurons("killed"), voxels)
+
+
+def test_a_gap_is_bridged_where_an_end_is_flooded_on() -> None:
+    pytest.importorskip("kimimaro")
+    with h5py.File("data.h5", "a") as file:
+        # Wider than both sides grow together.
+        file["pieces"][4:11, 5:12, 34:44] = 0
+    near = "candidates { min_size: 10 max_distance_nm: 30 EXTEND }"
+    boxes = "resegmentation { radius_nm: 140 analysis_radius_nm: 70 exclusion_radius_nm: 30 }"
+    made = "neurons { skeletonisation { const_nm: 50 min_voxels: 100 } }"
+    for extend, expected in (("", False), ("end_points: true", True)):
+        configure(f"{SUPERVOXELS} {near.replace('EXTEND', extend)} {boxes} {made}")
+        assert agglomerate() == 0
+        assert (states().get((5, 9)) == "accepted") == expected
+        assert (neurons()[7, 8, 2] == neurons()[7, 8, 58]) == expected
