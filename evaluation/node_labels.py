@@ -141,7 +141,8 @@ def long_edges(skeletons: Mapping[int, Skeleton], voxel_size_nm: Sequence[float]
         of the longest edge in nm (0 without edges).
     """
     lengths_nm = [skeleton.edge_lengths_nm for skeleton in skeletons.values()]
-    limit_nm = LONG_EDGE_VOXELS * max(voxel_size_nm)
+    # An edge that was cut to this length may be longer by rounding.
+    limit_nm = LONG_EDGE_VOXELS * max(voxel_size_nm) * (1 + 1e-9)
     count = sum(int(np.count_nonzero(each > limit_nm)) for each in lengths_nm)
     return count, max((float(each.max()) for each in lengths_nm if each.size), default=0.0)
 
