@@ -43,13 +43,12 @@ def compared_box(
             f"segmentation '{segmentation.spec}' has shape {ours} and ground truth '{labels.spec}' {theirs} "
             "(zyx), as if the axes of one were in another order (xyz); transpose that one, or ask for a box"
         )
-    shares = {
-        "segmentation": box.size / segmentation.bounds.size,
-        "ground truth": box.size / labels.bounds.size,
-    }
-    if min(shares.values()) < 1:
-        words = " and ".join(f"{share:.3g} of the {name}" for name, share in shares.items())
-        tell(f"only {box} is compared, which both volumes hold: {words}")
+    if box.size < max(segmentation.bounds.size, labels.bounds.size):
+        parts = (
+            f"{_percent(box, segmentation)} of the segmentation",
+            f"{_percent(box, labels)} of the labels",
+        )
+        tell(f"only {box} is compared, which both volumes hold: {' and '.join(parts)}")
     return box
 
 
