@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import tiny_project
@@ -16,13 +17,14 @@ from tiny_project import CUT, make_bars, metrics, write_volumes
 
 from commands import evaluate
 from configs import load_config
+from evaluation import evaluate as compare
 from evaluation.detected_errors import read_errors
 from evaluation.overlap import overlap_metrics
 from evaluation.true_skeletons import inside
 from inference.inputs import open_inputs
 from inference.stage_volumes import as_it_ran, finished_stages
 from inference.workspace import open_workspace
-from volumes import Box, Skeleton, write_swc
+from volumes import Box, Skeleton, create_volume, open_volume, read_skeletons, write_swc
 
 SHAPE = (12, 24, 120)
 BASE = ("--segmentation", "v.h5:split", "--labels", "v.h5:truth", "--output", "r/metrics.json")
@@ -207,6 +209,182 @@ def test_nodes_outside_the_segmentation_are_counted_and_said(
     assert "31 nodes" in Path("r/report.html").read_text()
 
 
+def test_a_comparison_leaves_nothing_of_the_one_before(tubes: np.ndarray) -> None:
+    Path("r").mkdir()
+    Path("r/metrics.json").write_text('{"stages": {"segmentation": {"fovs": 7}, "other": {"nerl": 0.5}}}')
+    settings = ("--settings", "boundary_tolerance_nm: 15 merger_tolerance_nodes: [5]")
+    assert run(*BASE, "--skeletons", "skeletons/*.swc", *settings) == 0
+    assert {"boundary_tolerant_15_nm", "erl_tolerant_5_nodes_nm", "voi_split"} < stage().keys()
+    skeletons_only = (*BASE[:2], "--skeletons", "skeletons/*.swc", *BASE[4:])
+    assert run(*skeletons_only, "--settings", "report: false") == 0
+    assert stage()["fovs"] == 7 and stage("other") == {"nerl": 0.5}
+    assert stage().keys() - {"fovs", "compared"} == set(stage()["compared"]["figures"])
+    assert "nerl_tolerant_2_nodes" in stage()
+    assert not {"boundary_tolerant_15_nm", "erl_tolerant_5_nodes_nm", "voi_split"} & stage().keys()
+    files = {path.name for path in Path("r").glob("[!.]*")}
+    assert files == {"metrics.json", "neurons-segmentation.csv", "errors-segmentation.jsonl"}
+
+
+def test_figures_say_what_they_follow_from(tubes: np.ndarray) -> None:
+    pytest.importorskip("kimimaro")
+    box = "start { x: 60 y: 0 z: 0 } size { x: 60 y: 24 z: 12 }"
+    assert run(*BASE, "--box", box, "--settings", "skeletonisation { const_nm: 50 }") == 0
+    compared = stage()["compared"]
+    assert (compared["segmentation"], compared["labels"]) == ("v.h5:split", "v.h5:truth")
+    assert compared["box"] == {"start": [0, 0, 60], "stop": [12, 24, 120]}
+    assert compared["voxel_size_nm"] == [10, 10, 10]
+    assert compared["shares"] == {"segmentation": 0.5, "labels": 0.5}
+    assert compared["settings"]["merger_tolerance_nodes"] == [2, 10]
+    made = compared["skeletons_made_with"]
+    assert (made["scale"], made["const_nm"], made["pdrf_scale"], made["pdrf_exponent"]) == (3, 50, 5000, 16)
+    assert compared["versions"]["kimimaro"] == made["kimimaro"]
+    page = Path("r/report.html").read_text()
+    assert "pdrf_scale 5000" in page and "merger_tolerance_nm: 100" in page
+
+
+def test_skeletons_of_labels_are_made_once(tubes: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("kimimaro")
+    assert run(*BASE) == 0
+    first = stage()
+    kept = first["compared"]["skeletons"]
+    assert list(read_skeletons(kept)) == [4, 9]
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("made again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("evaluation.teasar.skeletonise_volume", refuse)
+        assert run(*BASE) == 0
+        assert stage() == first
+        assert run(*BASE[:2], "--skeletons", kept, *BASE[4:]) == 0
+        assert stage()["erl_nm"] == first["erl_nm"]
+    assert run(*BASE, "--settings", "skeletonisation { min_voxels: 500 }") == 0
+    with h5py.File("v.h5", "r+") as file:
+        file["truth"][0, 0, 0] = 77
+    assert run(*BASE) == 0
+    assert len(list(Path("r/skeletons").glob("*.json"))) == 3
+
+
+def test_damaged_skeletons_are_made_again(tubes: np.ndarray) -> None:
+    pytest.importorskip("kimimaro")
+    assert run(*BASE) == 0
+    first = stage()
+    (kept,) = (path for path in Path("r/skeletons").iterdir() if path.is_dir())
+    whole = (kept / "4").read_bytes()
+    (kept / "4").write_bytes(whole[:50])
+    assert run(*BASE) == 0
+    assert stage() == first and (kept / "4").read_bytes() == whole
+
+
+def test_a_part_that_is_compared_is_said(tubes: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
+    write_volumes("part.h5", start_zyx=(0, 0, 60), labels=tubes[:, :, :60])
+    arguments = (*BASE[:2], "--labels", "part.h5:labels", *BASE[4:], "--skeletons", "skeletons/*.swc")
+    assert run(*arguments) == 0
+    assert "50 % of the segmentation and 100 % of the labels" in message(capsys)
+    assert "50 % of the segmentation" in stage()["compared"]["notes"][0]
+
+
+@pytest.mark.parametrize("unit", ["skeleton_unit_nm: 1000", ""], ids=["said", "unsaid"])
+def test_skeletons_of_another_unit(tubes: np.ndarray, capsys: pytest.CaptureFixture[str], unit: str) -> None:
+    rows = "".join(f"{i + 1} 0 {0.005 + 0.01 * i} 0.065 0.055 0 {i or -1}\n" for i in range(101))
+    Path("micro.swc").write_text(rows)
+    arguments = (*BASE[:2], "--skeletons", "micro.swc", *BASE[4:])
+    assert run(*arguments, "--settings", unit) == 0
+    assert ("skeleton_unit_nm" in message(capsys)) == (not unit)
+    assert stage()["path_length_mm"] == pytest.approx(1e-3 if unit else 1e-6)
+
+
+def test_long_edges_are_noted(tubes: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
+    write_swc("long.swc", Skeleton(np.array([(55.0, 65.0, 5.0), (55.0, 65.0, 1005.0)]), np.array([(0, 1)])))
+    arguments = (*BASE[:2], "--skeletons", "long.swc", *BASE[4:])
+    assert run(*arguments) == 0
+    assert "1 edges" in (noted := message(capsys)) and "skeleton_edge_nm" in noted
+    assert run(*arguments, "--settings", "skeleton_edge_nm: 40") == 0
+    assert "skeleton_edge_nm" not in message(capsys)
+
+
+def test_a_voxel_size_serves_volumes_that_state_none(
+    tubes: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with h5py.File("bare.h5", "w") as file:
+        file["labels"] = tubes
+    bare = (*BASE[:2], "--labels", "bare.h5:labels", "--skeletons", "skeletons/*.swc", *BASE[4:])
+    assert run(*bare) == 2
+    assert "--voxel_size_nm z,y,x" in message(capsys)
+    assert run(*bare, "--voxel_size_nm", "10,10,10") == 0
+    assert run(*bare, "--voxel_size_nm", "10,10,8") == 2
+    assert "'v.h5:split' says that its voxels have (10.0, 10.0, 10.0) nm" in message(capsys)
+
+
+def test_the_whole_comparison_from_python(tubes: np.ndarray) -> None:
+    with open_volume("v.h5:split") as segmentation, open_volume("v.h5:truth") as labels:
+        lines = {4: straight(65.0), 9: straight(185.0)}
+        found = compare(segmentation, labels=labels, skeletons=lines)
+        half = compare(segmentation, skeletons=lines, box=Box((0, 0, 60), SHAPE))
+    assert run(*BASE, "--skeletons", "skeletons/*.swc") == 0
+    figures = {name: value for name, value in stage().items() if name != "compared"}
+    assert found.metrics == figures and found.errors == read_errors("r/errors-segmentation.jsonl")
+    assert half.metrics["nerl"] == 1 and "voi_split" not in half.metrics
+
+
+def test_the_example_of_the_documentation_runs(tubes: np.ndarray, repository: Path) -> None:
+    pytest.importorskip("kimimaro")
+    write_volumes("a.h5", segmentation=tubes)
+    write_volumes("truth.h5", labels=tubes)
+    text = (repository / "docs/evaluation.md").read_text()
+    example = text.partition("```python\n")[2].partition("```")[0]
+    done = subprocess.run(
+        [sys.executable, "-c", example],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": str(repository), "PATH": "/usr/bin:/bin"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("1.0 ")
+
+
+# Not `getrusage`: what that gives begins with the size of the process that starts this one.
+PEAK = """
+import sys
+from commands.evaluate import run
+assert run(sys.argv[1:]) == 0
+print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
+"""
+
+
+@pytest.mark.slow
+def test_memory_keeps_to_its_budget_on_a_volume_twice_as_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path
+) -> None:
+    pytest.importorskip("kimimaro")
+    monkeypatch.chdir(tmp_path)
+    peaks = []
+    for edge in (48, 235):
+        labels = np.zeros((edge,) * 3, np.uint64)
+        labels[8:20, 8:20], labels[8:20, 28:40, 10:] = 3, 5
+        labels[-12:, -12:] = 6
+        labels[:, -30:-16, -12:] = 2**40
+        for name in ("truth", "found"):
+            place, box = f"{edge}.h5:{name}", Box.from_shape(labels.shape)
+            with create_volume(place, bounds=box, dtype=labels.dtype, voxel_size_nm=[20] * 3) as volume:
+                volume.write(volume.bounds, labels)
+        arguments = ("--segmentation", f"{edge}.h5:found", "--labels", f"{edge}.h5:truth")
+        arguments = (*arguments, "--memory_gb", "0.05", "--output", f"{edge}/metrics.json")
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"PYTHONPATH": str(repository), "PATH": "/usr/bin:/bin"},
+        )
+        assert done.returncode == 0, done.stderr
+        assert stage(folder=str(edge))["nerl"] == 1
+        peaks.append(int(done.stdout.splitlines()[-1]) * 1024)
+    assert labels.nbytes > 2 * 0.05e9
+    assert peaks[1] - peaks[0] < 0.05e9
+
+
 REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "nothing": ((), "--config"),
     "no truth": (("--segmentation", "v.h5:split"), "--labels or --skeletons"),
@@ -230,6 +408,15 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "voxel size in words": ((*BASE, "--voxel_size_nm", "ten,10,10"), "--voxel_size_nm"),
     "damaged metrics": ((*BASE[:4], "--output", "bad.json"), "bad.json"),
     "output is a folder": ((*BASE[:4], "--output", "skeletons"), "skeletons"),
+    "output is the report": ((*BASE[:4], "--output", "r/report.html"), "end it in .json"),
+    "axes in another order": (("--segmentation", "v.h5:split", "--labels", "turned.h5:labels"), "transpose"),
+    "endless edges": (
+        (*BASE, "--skeletons", "skeletons/*.swc", "--settings", "skeleton_edge_nm: 1e-9"),
+        "raise evaluation.skeleton_edge_nm",
+    ),
+    "another voxel size": ((*BASE, "--voxel_size_nm", "10,10,12"), "leave the flag out"),
+    "name of a folder": ((*BASE, "--name", "../x"), "--name"),
+    "memory beside a config": (("--config", "c", "--memory_gb", "1"), "beside --config"),
     "unknown config": (("--config", "none.textproto"), "none.textproto"),
     "argument": (("v.h5",), "v.h5"),
 }
@@ -241,6 +428,7 @@ def test_what_cannot_be_compared_is_said_in_one_line(
 ) -> None:
     write_volumes("odd.h5", floats=tubes.astype(np.float32), zeros=np.zeros_like(tubes))
     write_volumes("coarse.h5", size_nm=(20, 20, 20), labels=tubes)
+    write_volumes("turned.h5", labels=tubes.T)
     write_volumes("far.h5", start_zyx=(500, 0, 0), labels=tubes)
     write_swc("away.swc", straight(1e6))
     Path("empty.swc").write_text("# unit: nm\n")
@@ -249,7 +437,7 @@ def test_what_cannot_be_compared_is_said_in_one_line(
     (error,) = (line for line in message(capsys).splitlines() if not line.startswith("note: "))
     assert error.startswith("error: ")
     assert words in error
-    assert not Path("r/metrics.json").exists()
+    assert not Path("r").exists()
 
 
 def test_a_skeleton_is_cut_to_what_lies_in_a_box() -> None:
@@ -297,6 +485,13 @@ def test_all_stages_of_a_project_get_their_figures(
     } <= files
     assert "weights: &#34;net.ffn.h5&#34;" in Path("out/report.html").read_text()
     assert capsys.readouterr().out.splitlines()[1].startswith("forward")
+    assert {each["compared"]["segmentation"] for each in after.values()} == {
+        f"out, stage {name}" for name in after
+    }
+    assert tiny_project.run("--config", "c.textproto") == 0
+    assert metrics() == after, "a rerun of the same project keeps the figures and what they follow from"
+    assert run("--config", "c.textproto", "--name", "mine") == 2
+    assert "--name mine" in message(capsys)
 
 
 def test_no_network_library_is_loaded(project: Path, repository: Path) -> None:
