@@ -5,6 +5,10 @@
       and skeletons (evaluation.skeletons, or made from the labels)
   evaluate --segmentation SPEC --labels SPEC [--skeletons SPEC] [--raw SPEC] [--output metrics.json]
       compares any segmentation with labels, skeletons, or both; no config is needed
+  evaluate classes --prediction SPEC --labels SPEC [--scores SPEC] [--instances] [--output metrics.json]
+      compares voxel classes, or instances; see evaluate classes --help
+  evaluate clefts --prediction SPEC --labels SPEC [--output metrics.json]
+      measures how far synaptic clefts lie from true ones; see evaluate clefts --help
 
 Figures go to metrics.json, where others are kept; beside it lie report.html and, of each stage,
 errors-<stage>.jsonl (every split, merger and omission with its position), neurons-<stage>.csv and
@@ -13,20 +17,23 @@ objects-<stage>.csv. See docs/evaluation.md.
 
 from __future__ import annotations
 
-import math
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from commands._entry import caution, no_arguments, run_command
-from configs import ConfigError, ConfigView, load_config, parse_bounding_box
+from commands._named_volumes import (
+    metrics_file,
+    needed_voxel_size,
+    open_named,
+    require_stage_name,
+    voxel_size_of_flag,
+)
+from configs import ConfigView, load_config, parse_bounding_box
 
 if TYPE_CHECKING:
     from volumes import Volume
@@ -79,7 +86,7 @@ _MEMORY = flags.DEFINE_float(
     flag_values=FLAGS,
 )
 # Modules with FLAGS, `main` and a docstring that says how they are used.
-_SUBCOMMANDS: dict[str, str] = {}
+_SUBCOMMANDS = {"classes": "commands._classes", "clefts": "commands._clefts"}
 _OF_VOLUMES = (
     "segmentation",
     "labels",
@@ -106,13 +113,12 @@ def _main(rest: Sequence[str]) -> None:
     no_arguments(rest)
     if not _CONFIG.value and not _SEGMENTATION.value:
         raise flags.Error("give --config, or --segmentation with --labels or --skeletons; see --help")
-    if _NAME.value is not None and not re.fullmatch(r"\w[\w.-]*", _NAME.value):
-        raise flags.Error(f"--name {_NAME.value!r} names files; use letters, digits, '_', '-' and '.'")
+    require_stage_name(_NAME.value)
     if _CONFIG.value:
         _refuse_beside_config()
         config = load_config(_CONFIG.value)
     else:
-        output = _output()
+        output = metrics_file(_OUTPUT.value)
         settings = _settings_of_flags()
     from commands._comparison import SEGMENTATION, carry_out, of_config, of_volumes
     from commands._evaluation_table import evaluation_table
@@ -128,19 +134,6 @@ def _main(rest: Sequence[str]) -> None:
     if subject.output is not None:
         report = subject.output.parent / "report.html"
         print(f"results: {subject.output}" + (f"\nreport:  {report}" if subject.settings.report else ""))
-
-
-def _output() -> Path | None:
-    """The metrics.json; its ending keeps it from being one of the files beside it."""
-    if not _OUTPUT.value:
-        return None
-    output = Path(_OUTPUT.value)
-    if output.suffix != ".json":
-        raise flags.Error(
-            f"--output {output} is the file of figures, which is JSON; end it in .json (the report and the "
-            "tables are written beside it)"
-        )
-    return output
 
 
 def _refuse_beside_config() -> None:
@@ -170,49 +163,10 @@ def _settings_of_flags() -> ConfigView:
 
 
 def _source(spec: str) -> dict[str, Any]:
-    """A `VolumeSource`, with a voxel size if the volume does not say its own.
-
-    Raises:
-      ConfigError: it says none and none is given, or another one.
-      VolumeError: it cannot be opened.
-    """
-    from volumes import open_volume
-    from volumes.errors import NoVoxelSizeError
-
-    given = _voxel_size_nm()
-    try:
-        with open_volume(spec) as volume:
-            stated = volume.voxel_size_nm
-    except NoVoxelSizeError as error:
-        if given is None:
-            raise ConfigError(
-                f"volume '{spec}' does not say its voxel size; add --voxel_size_nm z,y,x"
-            ) from error
-        return {"spec": spec, "voxel_size_nm": given}
-    if given is not None and not all(map(partial(math.isclose, rel_tol=1e-3), given, stated)):
-        raise ConfigError(
-            f"--voxel_size_nm is {given}, but volume '{spec}' says that its voxels have {stated} nm (zyx); "
-            "leave the flag out, or correct the volume"
-        )
-    return {"spec": spec}
-
-
-def _voxel_size_nm() -> tuple[float, ...] | None:
-    if not _VOXEL_SIZE.value:
-        return None
-    try:
-        z, y, x = map(float, _VOXEL_SIZE.value)
-    except ValueError:
-        raise ConfigError(
-            f"--voxel_size_nm {','.join(_VOXEL_SIZE.value)} is not three numbers; give z,y,x in nm"
-        ) from None
-    return z, y, x
+    """A `VolumeSource`, with a voxel size if the volume does not say its own."""
+    size_nm = needed_voxel_size(spec, voxel_size_of_flag(_VOXEL_SIZE.value))
+    return {"spec": spec} if size_nm is None else {"spec": spec, "voxel_size_nm": size_nm}
 
 
 def _raw_volume() -> Volume | None:
-    from volumes import open_volume
-
-    if not _RAW.value:
-        return None
-    source = _source(_RAW.value)
-    return open_volume(_RAW.value, voxel_size_nm=source.get("voxel_size_nm"))
+    return open_named(_RAW.value, voxel_size_of_flag(_VOXEL_SIZE.value)) if _RAW.value else None
