@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from functools import cache
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 from evaluation._coarse_objects import coarse_factors
 from evaluation._object_boxes import object_boxes
 from evaluation.errors import EvaluationError
-from evaluation.teasar import skeletonise, skeletonise_volume
+from evaluation.teasar import made_with, max_voxels_of, skeletonise, skeletonise_volume
 from jobs.progress import Progress
 from volumes import Box, Skeleton, VolumeError
 from volumes.arrays import ArrayVolume
@@ -246,6 +247,28 @@ def test_a_volume_gives_what_its_array_gives(max_voxels: int) -> None:
     for number, skeleton in found.items():
         assert (skeleton.nodes_nm - [3000, -200, 70]).tolist() == pytest.approx(expected()[number].nodes_nm)
         assert skeleton.edges.tolist() == expected()[number].edges.tolist()
+
+
+def test_what_is_read_at_once_follows_from_the_memory() -> None:
+    assert max_voxels_of(2) == 40_000_000
+    assert max_voxels_of(1e-9) == 64
+    labels = np.zeros((64, 200, 200), np.uint8)
+    labels[4:60, 4:196, 4:196] = 1
+    volume = CountingVolume(labels, voxel_size_nm=SIZE)
+    of_volume(volume, max_voxels=max_voxels_of(0.01))
+    assert volume.largest <= 200_000
+
+
+def test_skeletons_name_all_they_are_made_with() -> None:
+    options = {"scale": 2.0, "const_nm": 50.0, "min_voxels": 9, "max_voxels": 64}
+    record = made_with(**options)
+    assert options.items() <= record.items()
+    assert (record["pdrf_scale"], record["pdrf_exponent"], record["soma_acceptance_threshold"]) == (
+        5000,
+        16,
+        3500,
+    )
+    assert record["kimimaro"] == version("kimimaro")
 
 
 def test_what_is_too_large_is_made_coarser_and_keeps_to_its_own_voxels() -> None:
