@@ -61,6 +61,7 @@ def compare_volumes(
     *,
     boundary_tolerance_nm: float = 0,
     block_voxels: int | None = None,
+    most_voxels: int = MOST_VOXELS,
     progress: Progress | None = None,
 ) -> ContingencyTable:
     """Count how many voxels each segment shares with each true object, label 0 included.
@@ -73,7 +74,8 @@ def compare_volumes(
             as unlabelled. The boundaries beyond the box count, as far as the ground truth goes.
         block_voxels: most voxels that are read of one volume at a time, with the surroundings that the
             tolerance needs. None: `BLOCK_VOXELS`, or with a tolerance as many as it takes for blocks twice
-            as long as their surroundings on either side, up to `MOST_VOXELS`.
+            as long as their surroundings on either side.
+        most_voxels: `block_voxels` of None are no more than these.
         progress: counts voxels.
 
     Returns:
@@ -81,12 +83,15 @@ def compare_volumes(
 
     Raises:
         EvaluationError: see `common_box`; negative labels; a tolerance that is no distance, that reaches
-            farther than `block_voxels` have room for, or that leaves no labelled voxel of those there are.
+            farther than a block has room for, or that leaves no labelled voxel of those there are.
         VolumeError: what is stored is damaged.
     """
     box = common_box(segmentation, truth, box)
     context = boundary_context(truth.voxel_size_nm, boundary_tolerance_nm)
     coarser = _coarser(segmentation, truth)
+    if block_voxels is None:
+        wanted = math.prod((_BLOCK_PER_CONTEXT + 2) * c for c in context)
+        block_voxels = min(most_voxels, max(BLOCK_VOXELS, wanted))
     shape = _room_for(coarser, truth, box, context, block_voxels, boundary_tolerance_nm)
     n_labelled = 0
 
@@ -121,12 +126,9 @@ def _labels_of(truth: Volume, block: Box, context: Zyx, tolerance_nm: float) -> 
 
 
 def _room_for(
-    chunks: Volume, truth: Volume, box: Box, context: Zyx, block_voxels: int | None, tolerance_nm: float
+    chunks: Volume, truth: Volume, box: Box, context: Zyx, block_voxels: int, tolerance_nm: float
 ) -> Zyx:
     """The shape of the blocks, for which there has to be room with their context."""
-    if block_voxels is None:
-        wanted = math.prod((_BLOCK_PER_CONTEXT + 2) * c for c in context)
-        block_voxels = max(BLOCK_VOXELS, min(wanted, MOST_VOXELS))
     extent = truth.bounds.shape
     least = voxels_read((1, 1, 1), box.shape, context, extent)
     if any(context) and least > block_voxels:

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 Tell = Callable[[str], None]
 
 MEMORY_GB = 2.0
-# Of one block of both volumes, while it is counted.
+# Of one block of both volumes, while it is counted; of the truth alone, with what lies around a block.
 _BYTES_PER_VOXEL = 64
+_BYTES_PER_CONTEXT_VOXEL = 24
 
 
 @dataclass(frozen=True)
@@ -239,17 +240,18 @@ def _table(
     memory_gb: float,
     display: bool | None,
 ) -> ContingencyTable:
-    from evaluation.blockwise import BLOCK_VOXELS, compare_volumes
+    from evaluation.blockwise import MOST_VOXELS, compare_volumes
 
     words = f"{name}: overlap away from boundaries" if tolerance_nm else f"{name}: overlap"
-    block_voxels = max(1, min(BLOCK_VOXELS, int(memory_gb * 1e9 / _BYTES_PER_VOXEL)))
+    bytes_per_voxel = _BYTES_PER_CONTEXT_VOXEL if tolerance_nm else _BYTES_PER_VOXEL
+    most_voxels = max(1, min(MOST_VOXELS, int(memory_gb * 1e9 / bytes_per_voxel)))
     with Progress(box.size, "voxel", description=words, enabled=display) as progress:
         return compare_volumes(
             segmentation,
             truth,
             box,
             boundary_tolerance_nm=tolerance_nm,
-            block_voxels=block_voxels,
+            most_voxels=most_voxels,
             progress=progress,
         )
 

@@ -151,15 +151,16 @@ def test_blocks_grow_with_the_tolerance_so_that_little_is_read_twice(monkeypatch
 
 def test_the_most_that_is_read_at_a_time_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blockwise, "BLOCK_VOXELS", 1000)
-    monkeypatch.setattr(blockwise, "MOST_VOXELS", 5000)
     volume = StripedVolume((24, 80, 80), (16, 64, 64))
     with pytest.raises(EvaluationError, match="every labelled voxel"):
-        compare_volumes(volume, volume, Box((4, 30, 30), (8, 40, 40)), boundary_tolerance_nm=80)
+        compare_volumes(
+            volume, volume, Box((4, 30, 30), (8, 40, 40)), boundary_tolerance_nm=80, most_voxels=5000
+        )
     assert max(box.size for box in volume.boxes) <= 5000
     with pytest.raises(
         EvaluationError, match=r"\(12, 62, 62\) voxels .* 153600 with it.*lower the tolerance"
     ):
-        compare_volumes(volume, volume, boundary_tolerance_nm=500)
+        compare_volumes(volume, volume, boundary_tolerance_nm=500, most_voxels=5000)
 
 
 def test_each_chunk_of_the_volume_with_larger_chunks_is_read_once() -> None:
