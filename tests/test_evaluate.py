@@ -21,6 +21,7 @@ from evaluation import evaluate as compare
 from evaluation.detected_errors import read_errors
 from evaluation.overlap import overlap_metrics
 from evaluation.true_skeletons import inside
+from inference.freshness import state_of_volume
 from inference.inputs import open_inputs
 from inference.stage_volumes import as_it_ran, finished_stages
 from inference.workspace import open_workspace
@@ -274,6 +275,25 @@ def test_damaged_skeletons_are_made_again(tubes: np.ndarray) -> None:
     (kept / "4").write_bytes(whole[:50])
     assert run(*BASE) == 0
     assert stage() == first and (kept / "4").read_bytes() == whole
+
+
+@pytest.mark.parametrize("spec", ["zarr://z", "s.h5:labels"])
+def test_the_state_of_a_volume_shows_that_voxels_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    box = Box.from_shape((8, 8, 8))
+    states = []
+    for value in (1, 2):
+        if value == 1:
+            volume = create_volume(spec, bounds=box, dtype=np.uint32, voxel_size_nm=(10, 10, 10))
+        else:
+            volume = open_volume(spec, mode="r+")
+        with volume:
+            volume.write(box, np.full(box.shape, value, np.uint32))
+        states += [state_of_volume(spec), state_of_volume(spec)]
+    assert states[0] == states[1] != states[2] == states[3]
+    assert state_of_volume("precomputed://gs://bucket/labels") == []
 
 
 def test_a_part_that_is_compared_is_said(tubes: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
