@@ -13,7 +13,9 @@ from hypothesis.extra import numpy as hnp
 from scipy.optimize import linear_sum_assignment
 
 from evaluation import ContingencyTable, EvaluationError, contingency
-from evaluation.instances import THRESHOLDS, instance_metrics, match_instances
+from evaluation.instances import THRESHOLDS, compare_instances, instance_metrics, match_instances
+from volumes import Box
+from volumes.arrays import ArrayVolume
 
 pairs_of_labels = hnp.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=5).flatmap(
     lambda shape: st.tuples(*(hnp.arrays(np.uint32, shape, elements=st.integers(0, 5)) for _ in range(2)))
@@ -210,3 +212,29 @@ def same(ours: dict, expected: dict) -> None:
 
 def without_list(figures: dict) -> dict:
     return {name: value for name, value in figures.items() if name != "by_threshold"}
+
+
+def test_objects_of_volumes_are_matched_in_a_box_with_the_figures_of_their_voxels() -> None:
+    rng = np.random.default_rng(4)
+    segmentation, truth = (rng.integers(0, 5, (6, 8, 9)).astype(np.uint32) for _ in range(2))
+    volumes = [ArrayVolume(each, start=(3, -2, 1)) for each in (segmentation, truth)]
+    box = Box((4, 0, 2), (8, 5, 9))
+    figures = compare_instances(*volumes, box, threshold=0.2, min_voxels=2, ignore=3)
+    found, true = (each[box.slices((3, -2, 1))] for each in (segmentation, truth))
+    known = true != 3
+    expected = instance_metrics(contingency(found[known], true[known]), 0.2, min_voxels=2)
+    assert_alike(figures["instances"], expected)
+    both = int(((found > 0) & (true > 0) & known).sum())
+    assert figures["per_class"]["object"]["recall"] == both / int(((true > 0) & known).sum())
+    assert figures["per_class"]["object"]["precision"] == both / int(((found > 0) & known).sum())
+    assert figures["n_voxels"] == int(known.sum()) and figures["box"] == [[4, 0, 2], [8, 5, 9]]
+
+
+def test_volumes_of_objects_that_cannot_be_compared_are_refused() -> None:
+    ones = ArrayVolume(np.ones((2, 2, 2), np.uint8))
+    with pytest.raises(EvaluationError, match="segmentation .* has dtype float64, but labels are integers"):
+        compare_instances(ArrayVolume(np.ones((2, 2, 2))), ones)
+    with pytest.raises(EvaluationError, match="IoU threshold 0 is out of range"):
+        compare_instances(ones, ones, threshold=0)
+    with pytest.raises(EvaluationError, match="no voxel to compare"):
+        compare_instances(ones, ones, ignore=1)

@@ -14,6 +14,7 @@ from evaluation import EvaluationError
 from evaluation.ranking import (
     ScoreHistogram,
     average_precision,
+    class_average_precisions,
     compare_scores,
     score_histogram,
 )
@@ -191,3 +192,38 @@ def test_what_cannot_be_ranked_is_refused() -> None:
         score_histogram(np.zeros(2), truth, bins=0)
     with pytest.raises(EvaluationError, match="histograms of 2 and 3 bins cannot be merged"):
         score_histogram(np.zeros(2), truth, bins=2).merge(score_histogram(np.zeros(2), truth, bins=3))
+
+
+def test_every_class_is_ranked_against_the_rest() -> None:
+    rng = np.random.default_rng(6)
+    truth = rng.integers(0, 4, (4, 7, 8)).astype(np.uint8)
+    scores = rng.random((3, *truth.shape))
+    volumes = [ArrayVolume(each, voxel_size_nm=(30, 6, 6), start=(1, 2, 3)) for each in scores]
+    labels = ArrayVolume(truth, voxel_size_nm=(30, 6, 6), start=(1, 2, 3))
+    figures = class_average_precisions(volumes, labels, classes=("a", "b", "c"), ignore=3)
+    exact = [average_precision(scores[k], truth, positive=k, ignore=3) for k in range(3)]
+    found = figures["average_precision_per_class"]
+    assert [found[name]["average_precision"] for name in "abc"] == pytest.approx(exact, abs=1e-3)
+    assert figures["average_precision"] == pytest.approx(np.mean(exact), abs=1e-3)  # type: ignore[arg-type]
+    assert [found[name]["n_positive"] for name in "abc"] == np.bincount(truth.ravel())[:3].tolist()
+    assert figures["box"] == [[1, 2, 3], [5, 9, 11]]
+
+
+def test_a_class_that_is_nowhere_is_left_out_of_the_mean_and_one_volume_is_class_one() -> None:
+    truth = np.array([0, 0, 1, 1], np.uint8).reshape(1, 1, 4)
+    scores = [ArrayVolume(np.full(truth.shape, share)) for share in (0.1, 0.2, 0.3)]
+    figures = class_average_precisions(scores, ArrayVolume(truth))
+    found = figures["average_precision_per_class"]
+    assert [each["average_precision"] for each in found.values()] == [0.5, 0.5, None]
+    assert figures["average_precision"] == 0.5
+    for some, ignore, names in ((scores[:1], None, {"1"}), (scores, 0, {"1", "2"})):
+        figures = class_average_precisions(some, ArrayVolume(truth), ignore=ignore)
+        assert set(figures["average_precision_per_class"]) == names
+
+
+def test_scores_of_other_classes_than_named_are_refused() -> None:
+    volume = ArrayVolume(np.zeros((1, 1, 2), np.uint8))
+    with pytest.raises(EvaluationError, match="do not name 3 classes, as many as the scores are of"):
+        class_average_precisions([volume] * 3, volume, classes=("a", "b"))
+    with pytest.raises(EvaluationError, match="no scores to rank"):
+        class_average_precisions([], volume)
