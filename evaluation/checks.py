@@ -83,7 +83,11 @@ def unsigned(labels: np.ndarray, what: str) -> np.ndarray:
 
 
 def is_one_size(one_nm: Iterable[float], other_nm: Iterable[float]) -> bool:
-    """Whether two voxel sizes (zyx, nm) are the same to within `SAME_SIZE` of the second."""
+    """Whether two voxel sizes are the same to within `SAME_SIZE` of the second.
+
+    Args:
+        one_nm, other_nm: zyx, nm.
+    """
     return np.allclose(tuple(one_nm), tuple(other_nm), rtol=SAME_SIZE, atol=0)
 
 

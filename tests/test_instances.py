@@ -223,7 +223,7 @@ def test_objects_of_volumes_are_matched_in_a_box_with_the_figures_of_their_voxel
     found, true = (each[box.slices((3, -2, 1))] for each in (segmentation, truth))
     known = true != 3
     expected = instance_metrics(contingency(found[known], true[known]), 0.2, min_voxels=2)
-    assert_alike(figures["instances"], expected)
+    same(figures["instances"], expected)
     both = int(((found > 0) & (true > 0) & known).sum())
     assert figures["per_class"]["object"]["recall"] == both / int(((true > 0) & known).sum())
     assert figures["per_class"]["object"]["precision"] == both / int(((found > 0) & known).sum())
