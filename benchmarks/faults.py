@@ -249,10 +249,6 @@ def main() -> int:
     return 1 if outcome.differences else 0
 
 
-def _say(line: str) -> None:
-    print(line, flush=True)
-
-
 def _print(outcome: Outcome) -> None:
     orphans = [kill.orphans_s for kill in outcome.kills]
     longest = "forever" if None in orphans else f"{max(filter(None, orphans), default=0.0):.1f} s"

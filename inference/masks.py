@@ -7,7 +7,8 @@ masks are united in the end. Masks lie on the grid of the raw volume; `downsampl
 passes.
 
 Beyond the end of its volume a mask reads the value 0, to which conditions and inversions then apply.
-Positions that lie beyond the image itself, in the mirrored margin of a box, take the mirrored mask.
+Positions that lie beyond the image itself, in the mirrored margin of a box, take the mirrored mask
+(`inference.surroundings`).
 
 `from_corner`: the box, and with it x, y and z, counts voxels from the corner of every file, whatever offset
 it states. google/ffn's requests do; a `ReconstructionConfig` speaks absolute voxels.
@@ -55,7 +56,6 @@ def build_mask(
     image: np.ndarray | None,
     voxel_size_nm: Iterable[float],
     *,
-    bounds: Box | None = None,
     from_corner: bool = False,
 ) -> np.ndarray | None:
     """The union of masks over a box.
@@ -65,8 +65,6 @@ def build_mask(
       box: absolute voxels of the raw volume (see the module for `from_corner`).
       image: grey values of the box before normalisation (z, y, x); None unless `needs_image`.
       voxel_size_nm: of the raw volume (z, y, x), for mask volumes that state none.
-      bounds: of the image, in the coordinates of the box. Where the box leaves them, the mask is mirrored as
-        `inference.context` mirrors the image. None: the box lies inside.
       from_corner: see the module.
 
     Returns:
@@ -80,13 +78,8 @@ def build_mask(
     if not masks:
         return None
     assert image is None or image.shape == box.shape
-    there = box if bounds is None else box.intersect(bounds)
-    seen = None if image is None else image[there.slices(box.start)]
     with _opened(masks, tuple(voxel_size_nm)) as sources:
-        mask = _united(sources, there, seen, from_corner)
-    before = [low - start for low, start in zip(there.start, box.start, strict=True)]
-    after = [stop - high for stop, high in zip(box.stop, there.stop, strict=True)]
-    return np.pad(mask, list(zip(before, after, strict=True)), mode="reflect") if there != box else mask
+        return _united(sources, box, image, from_corner)
 
 
 def check_masks(masks: Sequence[ConfigView], image: Volume | None, *, from_corner: bool = False) -> None:
@@ -143,35 +136,6 @@ def box_excluded(masks: Sequence[ConfigView], box: Box, image: Volume, *, from_c
             if not _united(sources, slab, seen, from_corner).all():
                 return False
     return True
-
-
-def mask_segmentation(
-    segmentation: np.ndarray,
-    masks: Sequence[ConfigView],
-    box: Box,
-    voxel_size_nm: Iterable[float],
-    *,
-    image: np.ndarray | None = None,
-    from_corner: bool = False,
-) -> np.ndarray:
-    """A segmentation whose masked voxels are 0, as `SegmentationSource.mask` asks for.
-
-    Args:
-      segmentation: (z, y, x) of the box, whole numbers; it stays as it is.
-      masks: views of `MaskConfig`.
-      box, voxel_size_nm, image, from_corner: as for `build_mask`.
-
-    Returns:
-      A new array like `segmentation`.
-
-    Raises:
-      VolumeError, ConfigError: as for `build_mask`.
-    """
-    mask = build_mask(masks, box, image, voxel_size_nm, from_corner=from_corner)
-    masked = segmentation.copy()
-    if mask is not None:
-        masked[mask] = 0
-    return masked
 
 
 def downsample_mask(mask: np.ndarray, factors: Iterable[int]) -> np.ndarray:

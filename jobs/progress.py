@@ -7,7 +7,6 @@ Counting goes on either way, so the figures at the end of a run come from the sa
 from __future__ import annotations
 
 import sys
-import time
 from types import TracebackType
 from typing import TextIO
 
@@ -42,8 +41,7 @@ class Progress:
     ) -> None:
         stream = sys.stderr if stream is None else stream
         shown = stream.isatty() if enabled is None else enabled
-        self._started = time.monotonic()
-        self._done = self._done_before = done
+        self._done = done
         self._bar = tqdm(
             total=total,
             initial=done,
@@ -60,17 +58,6 @@ class Progress:
     def done(self) -> int:
         """Units counted so far."""
         return self._done
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds since the counter was made."""
-        return time.monotonic() - self._started
-
-    @property
-    def rate_per_s(self) -> float:
-        """Units per second over the whole time; 0 before any time has passed."""
-        elapsed = self.elapsed_s
-        return (self._done - self._done_before) / elapsed if elapsed > 0 else 0.0
 
     def advance(self, units: int = 1) -> None:
         """Count `units` more as done."""

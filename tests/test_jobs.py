@@ -165,7 +165,6 @@ def test_progress_counts_in_silence_where_there_is_no_terminal() -> None:
         progress.advance()
         progress.note(fov_per_s=3.5)
     assert progress.done == 5
-    assert progress.elapsed_s >= 0 and progress.rate_per_s >= 0
     assert stream.getvalue() == ""
 
 

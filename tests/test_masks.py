@@ -21,7 +21,6 @@ from inference.masks import (
     build_mask,
     check_masks,
     downsample_mask,
-    mask_segmentation,
     needs_image,
 )
 from inference.shift_masks import (
@@ -125,21 +124,6 @@ def test_beyond_its_volume_a_mask_reads_zero(tmp_path: Path):
     assert not build_mask(ones, Box((5, 5, 5), (6, 6, 6)), None, NM).any()
 
 
-def test_a_mirrored_margin_has_the_mirrored_mask(classes: str):
-    masks = _masks(
-        _volume(classes, "channels { min_value: 1 max_value: 40 }", "invert: true"),
-        "image { channels { min_value: 200 max_value: 255 } }",
-        'coordinate_expression { expression: "(x == 4) & (y < 2)" }',
-    )
-    image = np.random.default_rng(0).integers(0, 256, WHOLE.shape, np.uint8)
-    inner = build_mask(masks, WHOLE, image, NM)
-    margin = [(2, 2), (3, 3), (1, 1)]
-    mirrored = build_mask(
-        masks, WHOLE.grow((2, 3, 1)), np.pad(image, margin, mode="reflect"), NM, bounds=WHOLE
-    )
-    np.testing.assert_array_equal(mirrored, np.pad(inner, margin, mode="reflect"))
-
-
 def test_object_ids_are_compared_exactly(tmp_path: Path):
     ids = np.array([2**60, 2**60 + 1, 2**64 - 1, 7], np.uint64).reshape(1, 2, 2)
     spec = _hdf5(tmp_path / "ids.h5", ids)
@@ -229,16 +213,6 @@ def test_an_excluded_box_of_a_request_counts_from_the_corner(tmp_path: Path):
         assert box_excluded(masks, Box((0, 0, 2), (2, 2, 4)), image, from_corner=True)
         assert box_excluded(masks, Box((10, 10, 12), (12, 12, 14)), image)
         assert not box_excluded(masks, Box((0, 0, 1), (2, 2, 4)), image, from_corner=True)
-
-
-def test_masked_voxels_of_a_segmentation_become_background(classes: str):
-    segmentation = np.full(WHOLE.shape, 8, np.uint64)
-    masked = mask_segmentation(segmentation, _masks(_volume(classes, "channels { max_value: 1 }")), WHOLE, NM)
-    assert masked.dtype == np.uint64 and np.flatnonzero(masked == 0).tolist() == [0, 1]
-    assert segmentation.all()
-    np.testing.assert_array_equal(mask_segmentation(segmentation, [], WHOLE, NM), segmentation)
-    with pytest.raises(ConfigError, match="where there is no image; give a mask volume"):
-        mask_segmentation(segmentation, _masks("image { channels { } }"), WHOLE, NM)
 
 
 def test_a_coarse_voxel_is_kept_out_when_any_of_its_voxels_is():
