@@ -47,7 +47,7 @@ def request_table(path: Path, result: SubvolumeResult) -> str:
 def stage_line(report: StageReport) -> str:
     """One line about a finished stage."""
     counts = report.counts
-    parts = [f"{counts['objects']} objects"]
+    parts = [f"{counts['objects']} objects{' in subvolumes' if report.are_local else ''}"]
     if counts["subvolumes"] > 1:
         parts.append(f"{counts['subvolumes']} subvolumes")
     if "fovs" in counts:
@@ -74,7 +74,7 @@ def stage_table(reports: Sequence[StageReport], box: Box, background: str) -> st
         f"\n{'stage':16s}{'voxels':28s}{'objects':>9s}" + "".join(f"{n:>11s}" for n in _FIGURES.values())
     ]
     for report in reports:
-        count = f"{report.counts['objects']:>9d}"
+        count = f"{report.counts['objects']:>9d}{'*' if report.are_local else ''}"
         if not report.metrics:
             lines.append(f"{report.name:16s}{'no ground truth given':28s}{count}")
             continue
@@ -83,7 +83,10 @@ def stage_table(reports: Sequence[StageReport], box: Box, background: str) -> st
         figures = report.metrics if counted else report.metrics["segmented_only"]
         lines.append(f"{report.name:16s}{convention:28s}{count}" + "".join(_cells(figures)))
     z, y, x = box.shape
-    return "\n".join([*lines, f"box {box} ({z} x {y} x {x} voxels); VOI in bits"])
+    lines.append(f"box {box} ({z} x {y} x {x} voxels); VOI in bits")
+    if any(report.are_local for report in reports):
+        lines.append("* objects in subvolumes: one that several found counts in each")
+    return "\n".join(lines)
 
 
 def _cells(figures: dict) -> list[str]:

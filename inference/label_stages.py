@@ -63,13 +63,16 @@ def combine_subvolume(config: ConfigView, stage: str, position: int) -> PieceRep
     if there is not None:
         require_same_settings(there.settings, made_from, subvolume_path(directory, corner))
         report_found()
+        counts = there.counts
     else:
         cuts = cut_faces(subvolume.box, workspace.inputs.box)
         labels = fold_consensus([labels for labels, _ in found], section.min_size, cuts)
         if section.split_components:
             labels = split_components(labels, section.min_size, cuts)
-        save_result(directory, _without_flood(subvolume.box, labels, made_from))
-    return PieceReport({}, there is not None, note)
+        made = _without_flood(subvolume.box, labels, made_from)
+        save_result(directory, made)
+        counts = made.counts
+    return PieceReport(counts, there is not None, note)
 
 
 def measure_subvolume(source: Source, stage: str, position: int) -> PieceReport:

@@ -32,6 +32,7 @@ from inference.outputs import (
     write_streams,
 )
 from inference.passes import make_pass_statistics, pass_cautions
+from inference.project_identity import check_project, claim_project
 from inference.reconcile import Reconciled, describe_reconciliation, finish_stage, reconcile_stage
 from inference.run_plan import project_stages
 from inference.shift_masks import check_shift_mask
@@ -74,8 +75,8 @@ def run_project(
 
     Raises:
       ReconstructionError: anything in config, network, image, ground truth or output directory that cannot be
-        used, or results of other settings in it; nothing has been computed or changed then. Or pieces of work
-        that failed, by name.
+        used, or results of other settings or of another project in it; nothing has been computed or changed
+        then. Or pieces of work that failed, by name.
     """
     require_supported(config.outputs)
     require_places(Path(config.output_dir), config.outputs, _folders(config))
@@ -95,6 +96,7 @@ def _start(workspace: Workspace, report: Callable[[StageReport], None], caution:
     if line:
         caution(line)
     workspace = open_workspace(config)
+    claim_project(config, workspace.inputs)
     save_resolved(config, workspace.output / "config.textproto")
     for line in make_pass_statistics(config, workspace.passes.values(), workspace.inputs.box):
         caution(line)
@@ -166,7 +168,8 @@ def _folders(config: ConfigView) -> list[str]:
 
 
 def _check(workspace: Workspace) -> None:
-    """Finds whatever would stop the run later, and results of other settings."""
+    """Finds whatever would stop the run later, another project's directory, and results of other settings."""
+    check_project(workspace.config, workspace.inputs)
     require_runnable(workspace)
     for name in (*workspace.passes, *workspace.folds):
         check_directory(workspace.stage_directory(name), workspace.describe_stage(name))
@@ -213,7 +216,8 @@ def _run(
             tell(note)
         final = name == workspace.final_stage
         if not final and workspace.inputs.labels is None:
-            report(StageReport(name, counts_of(workspace, pieces), {}, all(p.reused for p in pieces)))
+            reused = all(piece.reused for piece in pieces)
+            report(StageReport(name, counts_of(workspace, pieces), {}, reused, is_reconciled=False))
             continue
         done, metrics = _reconcile(workspace, name, pool, progress, final=final)
         finished = StageReport(

@@ -26,15 +26,23 @@ class StageReport:
 
     Attributes:
       name: of the pass or consensus.
-      counts: objects, subvolumes and voxels; of a pass also seeds, fields of view, seconds of its pieces.
+      counts: objects, subvolumes and voxels; of a pass also seeds, fields of view, seconds of its pieces,
+        which add up to more than the time it took where several run side by side.
       metrics: figures against the ground truth; empty without one.
       reused: all of its pieces were there before.
+      is_reconciled: objects are those of the volume; else one in several subvolumes counts in each.
     """
 
     name: str
     counts: dict[str, Any]
     metrics: dict[str, Any]
     reused: bool
+    is_reconciled: bool = True
+
+    @property
+    def are_local(self) -> bool:
+        """Whether an object that several subvolumes found is counted more than once."""
+        return not self.is_reconciled and self.counts["subvolumes"] > 1
 
 
 def counts_of(workspace: Workspace, pieces: Iterable[PieceReport]) -> dict[str, Any]:
@@ -45,7 +53,7 @@ def counts_of(workspace: Workspace, pieces: Iterable[PieceReport]) -> dict[str, 
       pieces: one for each subvolume.
 
     Returns:
-      Sums by name; times in seconds.
+      Sums by name; times in seconds. Objects are those of the subvolumes, not reconciled.
     """
     pieces = list(pieces)
     sums = {

@@ -321,3 +321,35 @@ def test_a_part_of_an_anisotropic_volume_with_an_offset_keeps_its_place(tmp_path
             assert counts[values == label] == counts.max()
     with open_volume(f"{folder}#2") as coarse:
         assert coarse.voxel_size_nm == (40, 40, 40)
+
+
+# What is printed
+
+
+def test_without_ground_truth_stages_that_were_not_reconciled_count_the_objects_of_subvolumes(
+    project_copy, capsys
+):
+    write_config(inference=TWO + CUT, evaluation="")
+    for again in ("", " (done before)"):
+        assert run("--config", "c.textproto") == 0
+        printed = capsys.readouterr().out
+        for stage in STAGES[:2]:
+            local = sum(len(stored(stage, corner)["object_ids"]) for corner in corners(stage))
+            assert f"{stage} (done before): {local} objects in subvolumes; 8 subvolumes" in printed
+            assert f"no ground truth given{local:16d}*" in printed
+        count = len(np.unique(supervoxels())) - 1
+        assert f"consensus (done before): {count} objects; 8 subvolumes" in printed, again
+        assert "* objects in subvolumes: one that several found counts in each" in printed
+
+
+def test_a_consensus_that_is_not_reconciled_counts_its_objects(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    save_threshold_network("coarse.ffn.h5", architecture=WIDE, voxel_size_nm=(20, 20, 20))
+    grid = "voxel_size_nm { z: 20 y: 20 x: 20 } options { min_segment_size: 10 }"
+    three = TWO + f'passes {{ name: "coarse" {grid} network {{ weights: "coarse.ffn.h5" }} }}'
+    make_bars(inference=three + CUT, evaluation="", outputs="{ precomputed: false png: false }")
+    for _ in range(2):
+        assert run("--config", "c.textproto") == 0
+        printed = capsys.readouterr().out
+        local = sum(len(stored("consensus", corner)["object_ids"]) for corner in corners("consensus"))
+        assert local > BARS and f": {local} objects in subvolumes; 8 subvolumes\n" in printed
