@@ -96,7 +96,7 @@ def flood_row(image: str, shape: Zyx, cut: str, workers: int, min_size: int, sha
         "fovs": counts["fovs"],
         "seconds": peaks.seconds,
         "voxel_per_s": voxels / peaks.seconds,
-        "fov_per_s_of_work": counts["fovs"] / max(counts["seconds"], 1e-9),
+        "fov_per_s": counts["fovs"] / peaks.seconds,
         "worker_peak_bytes": peaks.leader_bytes if workers == 1 else peaks.worker_bytes,
         "leader_peak_bytes": peaks.leader_bytes,
         "bytes_written": sum(sizes.values()),
@@ -171,7 +171,7 @@ def _print_floods(rows: Iterable[Row], heading: bool) -> None:
         shape = "x".join(map(str, row["shape_zyx"]))
         print(
             f"{row['image']:9s}{shape:>13s}{row['cut']:>7s}{row['subvolumes']:9d}{row['fovs']:9d}"
-            f"{row['seconds']:9.1f}{row['voxel_per_s']:9.0f}{row['fov_per_s_of_work']:7.0f}"
+            f"{row['seconds']:9.1f}{row['voxel_per_s']:9.0f}{row['fov_per_s']:7.0f}"
             f"{row['worker_peak_bytes'] / _MB:11.0f}{row['leader_peak_bytes'] / _MB:11.0f}"
             f"{row['bytes_written'] / _MB:12.1f}",
             flush=True,

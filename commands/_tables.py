@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from inference.results import SubvolumeResult
-from inference.stage_reports import StageReport
+from inference.stage_reports import Pace, StageReport
 from volumes import Box
 
 _FIGURES = {
@@ -51,10 +51,7 @@ def stage_line(report: StageReport) -> str:
     if counts["subvolumes"] > 1:
         parts.append(f"{counts['subvolumes']} subvolumes")
     if "fovs" in counts:
-        rate = counts["fovs"] / max(counts["seconds"], 1e-9)
-        parts.append(
-            f"{counts['fovs']} fields of view in {counts['seconds']:.0f} s of work ({rate:.0f} per second)"
-        )
+        parts.append(f"{counts['fovs']} fields of view{_paced(counts['fovs'], report.pace)}")
     again = " (done before)" if report.reused else ""
     return f"{report.name}{again}: {'; '.join(parts)}"
 
@@ -87,6 +84,14 @@ def stage_table(reports: Sequence[StageReport], box: Box, background: str) -> st
     if any(report.are_local for report in reports):
         lines.append("* objects in subvolumes: one that several found counts in each")
     return "\n".join(lines)
+
+
+def _paced(fovs: int, pace: Pace | None) -> str:
+    """How fast this run made fields of view, of which earlier runs may have made some."""
+    if pace is None:
+        return ""
+    now = "" if pace.fovs == fovs else f", {pace.fovs} of them now"
+    return f"{now} in {pace.seconds:.0f} s ({pace.fovs / max(pace.seconds, 1e-9):.0f} per second)"
 
 
 def _cells(figures: dict) -> list[str]:

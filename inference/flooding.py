@@ -30,7 +30,7 @@ class PieceReport(NamedTuple):
     """What became of a piece.
 
     Attributes:
-      counts: seeds, fields of view, objects, seconds, of a flooded subvolume.
+      counts: seeds, fields of view, objects, seconds, of a flooded subvolume; `new_fovs` those of this start.
       reused: it was there already.
       note: a line worth telling, such as a damaged file that was made anew; empty = none.
     """
@@ -104,18 +104,24 @@ def flood_or_find(
         path.with_suffix(UNFINISHED).unlink(missing_ok=True)
         report_found()
         return PieceReport(found.counts, reused=True)
-    reporter = current_reporter()
+    reporter, new_fovs = current_reporter(), 0
+
+    def report(voxels: int, found: int, fovs: int) -> None:
+        nonlocal new_fovs
+        new_fovs = fovs
+        reporter(voxels, found=found, fovs=fovs)
+
     result = segment_subject(
         subject,
         loaded,
         lambda task: service_of(config, each).run(task),
-        report=lambda voxels, found, fovs: reporter(voxels, found=found, fovs=fovs),
+        report=report,
         checkpoint=path.with_suffix(UNFINISHED),
         checkpoint_seconds=config.inference.checkpoint_interval_seconds,
     )
     result = stored(result)
     save_result(directory, result, corner)
-    return PieceReport(result.counts, reused=False, note=note)
+    return PieceReport({**result.counts, "new_fovs": new_fovs}, reused=False, note=note)
 
 
 def load_or_note(directory: Path, corner: tuple[int, int, int]) -> tuple[SubvolumeResult | None, str]:

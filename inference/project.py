@@ -41,6 +41,7 @@ from inference.stage_reports import (
     aside,
     counts_of,
     figures_there,
+    pace_of,
     progress_of,
     rate_shown,
     write_stages,
@@ -212,19 +213,20 @@ def _run(
     for name in (*workspace.passes, *workspace.folds):
         claim_directory(workspace.stage_directory(name), workspace.describe_stage(name))
         pieces = _work(workspace, name, pool, progress)
+        pace, reused = pace_of(progress, pieces), all(piece.reused for piece in pieces)
         for note in filter(None, (piece.note for piece in pieces)):
             tell(note)
         final = name == workspace.final_stage
         if not final and workspace.inputs.labels is None:
-            reused = all(piece.reused for piece in pieces)
-            report(StageReport(name, counts_of(workspace, pieces), {}, reused, is_reconciled=False))
+            report(StageReport(name, counts_of(workspace, pieces), {}, reused, pace, is_reconciled=False))
             continue
         done, metrics = _reconcile(workspace, name, pool, progress, final=final)
         finished = StageReport(
             name,
             {**counts_of(workspace, pieces), "objects": done.objects},
             metrics,
-            all(piece.reused for piece in pieces),
+            reused,
+            pace,
         )
         stages[name] = {**metrics, **finished.counts}
         write_stages(path, stages, earlier)

@@ -49,7 +49,15 @@ from inference.reseeding_points import (
     write_outcomes,
 )
 from inference.run_plan import BEFORE, reseeding_stages
-from inference.stage_reports import StageReport, aside, counts_of, progress_of, rate_shown, write_stages
+from inference.stage_reports import (
+    StageReport,
+    aside,
+    counts_of,
+    pace_of,
+    progress_of,
+    rate_shown,
+    write_stages,
+)
 from inference.supervoxel_table import SupervoxelTable
 from inference.supervoxels import open_targets, table_of
 from inference.workspace import open_workspace
@@ -241,13 +249,14 @@ def _run(
     ]
     progress.begin(STAGE, units=sum(piece.weight for piece in floods), pieces=len(floods))
     pieces = pool.map(reseed_subvolume, floods, progress=progress, show=rate_shown(progress))
+    pace = pace_of(progress, pieces)
     for note in filter(None, (piece.note for piece in pieces)):
         tell(note)
     done, metrics = _finished(workspace, digest, highest, pool, progress)
     after = write_final(workspace, done, pool, progress)
     added = int(np.count_nonzero(after.ids > highest))
     counts = {**counts_of(workspace, pieces), "objects": len(after.ids), "added": added}
-    stages.append(StageReport(STAGE, counts, metrics, all(piece.reused for piece in pieces)))
+    stages.append(StageReport(STAGE, counts, metrics, all(piece.reused for piece in pieces), pace))
     figures = {each.name: {**each.metrics, **each.counts} for each in stages}
     write_stages(workspace.output / "metrics.json", figures, {})
     report(stages[1])

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from configs import ConfigView
 from evaluation import EvaluationError
@@ -20,6 +20,18 @@ from jobs.run_progress import RunProgress, Stage
 _COUNTED = ("seeds", "fovs", "seconds")
 
 
+class Pace(NamedTuple):
+    """What a run made of a stage, and how long that took, whatever ran side by side.
+
+    Attributes:
+      fovs: fields of view.
+      seconds: of wall time.
+    """
+
+    fovs: int
+    seconds: float
+
+
 @dataclass(frozen=True)
 class StageReport:
     """One finished stage.
@@ -30,6 +42,7 @@ class StageReport:
         which add up to more than the time it took where several run side by side.
       metrics: figures against the ground truth; empty without one.
       reused: all of its pieces were there before.
+      pace: of the fields of view that this run made; None where it made none.
       is_reconciled: objects are those of the volume; else one in several subvolumes counts in each.
     """
 
@@ -37,6 +50,7 @@ class StageReport:
     counts: dict[str, Any]
     metrics: dict[str, Any]
     reused: bool
+    pace: Pace | None = None
     is_reconciled: bool = True
 
     @property
@@ -68,6 +82,17 @@ def counts_of(workspace: Workspace, pieces: Iterable[PieceReport]) -> dict[str, 
         "subvolumes": len(pieces),
         "voxels": workspace.inputs.voxels,
     }
+
+
+def pace_of(progress: RunProgress, pieces: Iterable[PieceReport]) -> Pace | None:
+    """The pace of the stage at hand, all of whose pieces have just ended; None where all were there before.
+
+    Args:
+      progress: of the run.
+      pieces: of the stage.
+    """
+    fovs = sum(int(piece.counts.get("new_fovs", 0)) for piece in pieces)
+    return Pace(fovs, progress.stage_elapsed_s) if fovs else None
 
 
 def progress_of(config: ConfigView, stages: Sequence[Stage]) -> RunProgress:
