@@ -87,7 +87,7 @@ def planned_inputs(config: ConfigView) -> Inputs:
     """
     if config.phantom is None:
         return open_inputs(config)
-    spec = _phantom_spec(config.phantom)
+    spec = phantom_spec(config.phantom)
     kept = _phantom_path(config)
     if not kept.exists():
         _require_memory(spec)
@@ -215,20 +215,21 @@ def _require_some(labels: Volume, inputs: Inputs) -> None:
         raise VolumeError(f"labels '{labels.spec}' are 0 in all of {where}; check the dataset and the box")
 
 
-def _phantom_spec(section: ConfigView) -> PhantomSpec:
+def phantom_spec(section: ConfigView) -> PhantomSpec:
+    """The phantom that a config's `phantom` section asks for."""
     return PhantomSpec(section.shape, section.voxel_size_nm, section.seed, **section.parameters.to_dict())
 
 
 def _phantom_path(config: ConfigView) -> Path:
     """Where a config's phantom is kept, a file named after everything it follows from."""
-    spec = _phantom_spec(config.phantom)
+    spec = phantom_spec(config.phantom)
     digest = hashlib.blake2b(repr(spec).encode(), digest_size=4).hexdigest()
     return Path(config.output_dir) / f"phantom-v{GENERATOR_VERSION}-seed{spec.seed}-{digest}.h5"
 
 
 def _phantom_volumes(config: ConfigView) -> tuple[Volume, Volume]:
     """Image and labels of the config's phantom, kept as HDF5 in the output directory (CREMI layout)."""
-    spec, kept = _phantom_spec(config.phantom), _phantom_path(config)
+    spec, kept = phantom_spec(config.phantom), _phantom_path(config)
     if not kept.exists():
         phantom = _made(spec)
         arrays = {_RAW: phantom.raw, _LABELS: phantom.labels.astype(np.uint64)}

@@ -59,6 +59,7 @@ def require_places(directory: Path, asked: ConfigView, folders: Iterable[str]) -
     """
     files = {
         "config.textproto": True,
+        "project.json": True,
         "metrics.json": True,
         "supervoxels.npz": True,
         "supervoxels.csv": True,

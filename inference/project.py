@@ -170,12 +170,12 @@ def _folders(config: ConfigView) -> list[str]:
 
 def _check(workspace: Workspace) -> None:
     """Finds whatever would stop the run later, another project's directory, and results of other settings."""
-    check_project(workspace.config, workspace.inputs)
     require_runnable(workspace)
     for name in (*workspace.passes, *workspace.folds):
         check_directory(workspace.stage_directory(name), workspace.describe_stage(name))
     for name in (*workspace.passes, *workspace.folds):
         check_directory(reconciliation_directory(workspace, name), describe_reconciliation(workspace, name))
+    check_project(workspace.config, workspace.inputs)
 
 
 def require_runnable(workspace: Workspace) -> None:

@@ -109,3 +109,55 @@ def test_seeds_taken_from_a_result_that_was_made_anew_are_noticed(place, capsys)
     write_config(inference=policy)
     assert run("--config", "c.textproto") == 2
     assert "origins_made_from" in capsys.readouterr().err
+
+
+OTHER_STAGE = 'passes { name: "zzz" }'
+
+
+def state_of(folder: str) -> dict[Path, tuple[int, int]]:
+    """Sizes and times of change of all files, but for the lock that a run takes."""
+    files = (path for path in Path(folder).rglob("*") if path.is_file() and "lock" not in path.name)
+    return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
+
+
+@pytest.mark.parametrize("known_by", ["project.json", "config.textproto"])
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"raw": "other.h5:raw"}, 'raw = "data.h5:raw" there, "other.h5:raw" now'),
+        (
+            {"inference": OTHER_STAGE + "box { start { z: 0 y: 0 x: 0 } shape { z: 40 y: 44 x: 40 } }"},
+            "boxes_zyx = [[[0, 0, 0], [40, 44, 48]]] there, [[[0, 0, 0], [40, 44, 40]]] now",
+        ),
+    ],
+)
+def test_another_project_is_refused_where_no_stage_has_the_same_name(place, capsys, known_by, changes, says):
+    shutil.copy("data.h5", "other.h5")
+    assert run("--config", "c.textproto") == 0
+    if known_by == "config.textproto":
+        Path("out/project.json").unlink()
+    before = state_of("out")
+    write_config(**{"inference": OTHER_STAGE, **changes})
+    assert run("--config", "c.textproto") == 2
+    assert f"'out' holds another project: {says}" in capsys.readouterr().err
+    assert state_of("out") == before
+
+
+def test_another_phantom_is_another_project(place, capsys):
+    phantom = "{{ shape {{ z: 24 y: 24 x: 24 }} seed: {seed} }}"
+    write_config(raw="", phantom=phantom.format(seed=3), evaluation="", inference="edge_context: MIRROR")
+    text = Path("c.textproto").read_text().replace('raw { spec: "" }\n', "")
+    Path("c.textproto").write_text(text)
+    assert run("--config", "c.textproto") == 0
+    Path("c.textproto").write_text(
+        text.replace("seed: 3", "seed: 4").replace("edge_context", f"{OTHER_STAGE} edge_context")
+    )
+    assert run("--config", "c.textproto") == 2
+    assert "phantom.seed = 3 there, 4 now" in capsys.readouterr().err
+
+
+def test_another_pass_of_the_same_project_is_allowed(place):
+    assert run("--config", "c.textproto") == 0
+    write_config(inference=OTHER_STAGE)
+    assert run("--config", "c.textproto") == 0
+    assert sorted(path.name for path in Path("out/passes").iterdir()) == ["forward", "zzz"]
