@@ -20,7 +20,12 @@ import numpy as np
 from agglomeration.calibration import Calibration
 from agglomeration.errors import AgglomerationError
 from agglomeration.project import prepared, scored, stages_of, workers_of
-from agglomeration.reliability import Reliability, precision_of_accepted, reliability, write_reliability_plot
+from agglomeration.reliability import (
+    Reliability,
+    precision_of_accepted,
+    reliability_of,
+    write_reliability_plot,
+)
 from agglomeration.scored_pairs import describe_scores
 from agglomeration.scoring import ScoreTable
 from agglomeration.stage_figures import known_truth
@@ -83,7 +88,7 @@ class Calibrated:
     @property
     def curve(self) -> Reliability:
         """The cross-validated reliability."""
-        return reliability(self.probability, self.pairs.truth)
+        return reliability_of(self.probability, self.pairs.truth)
 
     def lines(self) -> list[str]:
         """The cross-validated figures, as text."""

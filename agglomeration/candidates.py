@@ -50,7 +50,7 @@ class CandidateSource:
       spec: of the supervoxels.
       voxel_size_nm: zyx.
       region: where pairs are looked for (absolute); voxels beyond it are not seen.
-      max_distance_nm: see `decision_points`.
+      max_distance_nm: see `find_decision_points`.
       directory: where pieces are kept.
       identity: names the supervoxels, such as the digest of what they were made from: other labels, another
         name. Empty: each block is read and a digest made of its voxels.
@@ -179,7 +179,7 @@ def _source(
     if isinstance(volume, ArrayVolume):
         raise AgglomerationError(
             "candidates of an array cannot be found by workers, which open what is stored; write it to a "
-            "file, or call decision_points"
+            "file, or call find_decision_points"
         )
     if box.is_empty or not volume.bounds.contains_box(box):
         raise AgglomerationError(

@@ -6,7 +6,7 @@ centroid of them all, of equally near ones the first in z, y, x. The decision po
 the lower coordinate. Where several supervoxels enclose the shortest way between two, these have no contact
 and are no pair.
 
-    pairs = decision_points(labels, (8, 8, 8), max_distance_nm=100)
+    pairs = find_decision_points(labels, (8, 8, 8), max_distance_nm=100)
 
 Source: M. Januszewski et al. 2018, Nature Methods 15:605, and its implementation in google/ffn, which counts
 neighbours over edges and corners as contacts, too.
@@ -31,7 +31,7 @@ from volumes.base import checked_voxel_size
 Part: TypeAlias = tuple[Contacts, np.ndarray]
 
 
-def decision_points(
+def find_decision_points(
     labels: np.ndarray,
     voxel_size_nm: Iterable[float],
     *,

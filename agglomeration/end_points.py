@@ -75,7 +75,7 @@ class EndPoints:
         return cls(**load_npz(path, [each.name for each in fields(cls)]))
 
 
-def end_points(
+def find_end_points(
     volume: Volume,
     box: Box,
     skeletons: Iterable[tuple[int, Skeleton]],
@@ -132,7 +132,7 @@ def skeleton_tips(skeleton: Skeleton, stretch_nm: float) -> tuple[np.ndarray, np
 
     Args:
       skeleton: a forest; isolated nodes have no direction and are no tips.
-      stretch_nm: see `end_points`.
+      stretch_nm: see `find_end_points`.
 
     Returns:
       Nodes, (n,) int64, and unit vectors (n, 3) float64, zyx in nm.

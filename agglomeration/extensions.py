@@ -19,7 +19,7 @@ from collections.abc import Callable
 import numpy as np
 
 from agglomeration.candidate_pairs import CandidatePairs
-from agglomeration.end_points import EndPoints, end_points
+from agglomeration.end_points import EndPoints, find_end_points
 from agglomeration.end_table import EndTable
 from agglomeration.pair_pieces import describe, flood_ends, opened
 from agglomeration.segmentation import Segmentation, folder_of
@@ -145,7 +145,7 @@ def _tips(config: ConfigView, segmentation: Segmentation) -> EndPoints:
         skeletons = skeletonise_volume(
             segmentation.volume, scale=made.scale, const_nm=made.const_nm, min_voxels=made.min_voxels
         )
-        found = end_points(
+        found = find_end_points(
             segmentation.volume,
             segmentation.box,
             skeletons.items(),

@@ -125,7 +125,7 @@ def precision_of_accepted(accepted: np.ndarray, truth: np.ndarray) -> AcceptedPr
     )
 
 
-def reliability(probability: np.ndarray, truth: np.ndarray, bins: int = 10) -> Reliability:
+def reliability_of(probability: np.ndarray, truth: np.ndarray, bins: int = 10) -> Reliability:
     """Observed shares by probability.
 
     Args:
@@ -158,9 +158,9 @@ def figures(probability: np.ndarray, truth: np.ndarray) -> dict[str, float]:
       (NaN when truth has but one answer) and `calibration_error` (expected, 10 bins).
 
     Raises:
-      AgglomerationError: see `reliability`.
+      AgglomerationError: see `reliability_of`.
     """
-    error = reliability(probability, truth).expected_error
+    error = reliability_of(probability, truth).expected_error
     clipped = np.clip(probability, 1e-12, 1 - 1e-12)
     return {
         "log_loss": float(-np.mean(np.where(truth, np.log(clipped), np.log1p(-clipped)))),
@@ -188,14 +188,14 @@ def write_reliability_plot(
       bins: of equal width.
 
     Raises:
-      AgglomerationError: see `reliability`.
+      AgglomerationError: see `reliability_of`.
       PieceError: the file cannot be written.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    table = reliability(probability, truth, bins)
+    table = reliability_of(probability, truth, bins)
     with matplotlib.rc_context({"font.size": 9, "font.family": "DejaVu Sans"}):
         figure = Figure(figsize=(5.2, 6.4), layout="constrained", dpi=_DOTS_PER_INCH)
         canvas = FigureCanvasAgg(figure)

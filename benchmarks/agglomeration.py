@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from agglomeration.candidate_pairs import CandidatePairs
-from agglomeration.decision_points import decision_points
+from agglomeration.decision_points import find_decision_points
 from agglomeration.pair_pieces import score_pairs
 from agglomeration.scoring import ScoreTable
 from configs import ConfigView, load_config
@@ -123,7 +123,7 @@ def _phantom_project(config: ConfigView, folder: Path, count: int) -> tuple[Conf
         raw={"spec": f"{folder}/data.h5:raw"},
         agglomeration=section.replace(supervoxels={"spec": f"{folder}/data.h5:pieces"}),
     )
-    pairs = decision_points(pieces, size_nm, max_distance_nm=section.candidates.max_distance_nm)
+    pairs = find_decision_points(pieces, size_nm, max_distance_nm=section.candidates.max_distance_nm)
     large = np.minimum(pairs.size_a, pairs.size_b) >= section.candidates.min_size
     chosen = np.random.default_rng(1).permutation(np.flatnonzero(large))[:count]
     return config, pairs.select(np.sort(chosen))

@@ -20,7 +20,7 @@ from agglomeration.pair_truth import true_objects, truth_of_pairs
 from agglomeration.reliability import (
     figures,
     precision_of_accepted,
-    reliability,
+    reliability_of,
     wilson,
     write_reliability_plot,
 )
@@ -354,7 +354,7 @@ def test_precision_of_accepted_pairs() -> None:
 def test_reliability_by_hand() -> None:
     probability = np.array([0.0, 0.1, 0.24, 0.25, 0.9, 1.0])
     truth = np.array([False, False, True, True, True, False])
-    found = reliability(probability, truth, bins=4)
+    found = reliability_of(probability, truth, bins=4)
     assert found.count.tolist() == [3, 1, 0, 2]
     np.testing.assert_allclose(found.probability, [0.34 / 3, 0.25, np.nan, 0.95])
     np.testing.assert_allclose(found.observed, [1 / 3, 1, np.nan, 0.5])
@@ -387,7 +387,7 @@ def test_what_are_no_probabilities_is_refused(
     probability: np.ndarray, truth: np.ndarray, message: str
 ) -> None:
     with pytest.raises(AgglomerationError, match=message):
-        reliability(probability, truth)
+        reliability_of(probability, truth)
 
 
 def test_the_plot_is_a_picture_and_always_the_same(tmp_path: Path) -> None:

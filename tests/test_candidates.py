@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from agglomeration.candidate_pairs import CandidatePairs
 from agglomeration.candidates import CandidateSource, candidate_blocks, candidates_block, find_candidates
 from agglomeration.contacts import find_contacts, merge_contacts
-from agglomeration.decision_points import decision_points, pairs_of
+from agglomeration.decision_points import find_decision_points, pairs_of
 from agglomeration.errors import AgglomerationError
 from agglomeration.expansion import expand
 from configs import ConfigView
@@ -78,7 +78,7 @@ def assert_same(first: CandidatePairs, second: CandidatePairs) -> None:
 def test_blocks_find_what_one_box_finds(store: Callable[..., Volume], tmp_path: Path) -> None:
     labels = blobs()
     volume = store(labels)
-    expected = decision_points(labels, SIZE_NM, origin_zyx=volume.bounds.start, max_distance_nm=40)
+    expected = find_decision_points(labels, SIZE_NM, origin_zyx=volume.bounds.start, max_distance_nm=40)
     assert len(expected) > 30
     assert_same(found_in(volume, tmp_path), expected)
     assert len(list((tmp_path / "pieces").iterdir())) == 2 * 2 * 3
@@ -106,7 +106,7 @@ def test_neither_the_cut_nor_the_order_of_blocks_changes_the_pairs(
     contacts = merge_contacts(each for each, _ in parts)
     rng.shuffle(parts)
     found = pairs_of(contacts, parts, SIZE_NM, object_voxels(labels))
-    assert_same(found, decision_points(labels, SIZE_NM, origin_zyx=region.start, max_distance_nm=limit))
+    assert_same(found, find_decision_points(labels, SIZE_NM, origin_zyx=region.start, max_distance_nm=limit))
 
 
 @pytest.mark.parametrize("block", [(17, 99, 99), (20, 16, 36), (19, 23, 35), (99, 99, 99)])
@@ -124,7 +124,7 @@ def test_labels_beyond_the_box_are_not_seen(store: Callable[..., Volume], tmp_pa
     volume = store(labels)
     box = Box((8, 0, 105), (20, 12, 130))
     inside = labels[box.slices(volume.bounds.start)]
-    expected = decision_points(inside, SIZE_NM, origin_zyx=box.start, max_distance_nm=40)
+    expected = find_decision_points(inside, SIZE_NM, origin_zyx=box.start, max_distance_nm=40)
     assert_same(find_candidates(volume, box, section=settings_of(), directory=tmp_path / "p"), expected)
 
 
@@ -178,9 +178,9 @@ def test_pieces_of_other_labels_or_settings_are_made_anew(
     found_in(store(blobs(seed=1)), tmp_path)
     labels = blobs(seed=2)
     volume = store(labels)
-    expected = decision_points(labels, SIZE_NM, origin_zyx=volume.bounds.start, max_distance_nm=40)
+    expected = find_decision_points(labels, SIZE_NM, origin_zyx=volume.bounds.start, max_distance_nm=40)
     assert_same(found_in(volume, tmp_path), expected)
-    nearer = decision_points(labels, SIZE_NM, origin_zyx=volume.bounds.start, max_distance_nm=20)
+    nearer = find_decision_points(labels, SIZE_NM, origin_zyx=volume.bounds.start, max_distance_nm=20)
     assert_same(found_in(volume, tmp_path, settings_of(max_distance_nm=20.0)), nearer)
 
 
@@ -210,5 +210,5 @@ def test_a_box_beyond_the_volume_and_an_array_are_refused(
     with pytest.raises(AgglomerationError, match="give a box inside that is not empty"):
         find_candidates(volume, volume.bounds.grow(1), section=settings_of(), directory=tmp_path)
     array = open_volume(np.zeros((4, 4, 4), np.uint64))
-    with pytest.raises(AgglomerationError, match="or call decision_points"):
+    with pytest.raises(AgglomerationError, match="or call find_decision_points"):
         find_candidates(array, array.bounds, section=settings_of(), directory=tmp_path)

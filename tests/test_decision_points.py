@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agglomeration.candidate_pairs import CandidatePairs
-from agglomeration.decision_points import decision_points
+from agglomeration.decision_points import find_decision_points
 from agglomeration.errors import AgglomerationError
 from agglomeration.expansion import expand, reach_voxels
 from jobs.pieces import CorruptPieceError
@@ -39,14 +39,14 @@ def rows(pairs: CandidatePairs) -> list[tuple[int, int, list[int], float, int]]:
     [(0, 2, 0.0), (1, 3, 10.0), (2, 3, 20.0), (3, 4, 30.0), (4, 4, 40.0)],
 )
 def test_slabs_meet_in_the_middle_of_their_gap(gap: int, point_x: int, distance_nm: float) -> None:
-    pairs = decision_points(slabs(gap), (10, 10, 10), max_distance_nm=100)
+    pairs = find_decision_points(slabs(gap), (10, 10, 10), max_distance_nm=100)
     assert rows(pairs) == [(7, BIG, [2, 2, point_x], distance_nm, 25)]
     assert (pairs.size_a.tolist(), pairs.size_b.tolist()) == ([75], [75])
 
 
 @pytest.mark.parametrize(("axis", "distance_nm"), [(0, 80.0), (1, 16.0), (2, 8.0)])
 def test_distances_are_physical(axis: int, distance_nm: float) -> None:
-    pairs = decision_points(slabs(2, axis=axis), (40, 8, 4), max_distance_nm=40)
+    pairs = find_decision_points(slabs(2, axis=axis), (40, 8, 4), max_distance_nm=40)
     assert pairs.distance_nm.tolist() == [distance_nm]
 
 
@@ -60,13 +60,13 @@ def test_the_nearest_is_chosen_by_nanometres_and_not_by_voxels() -> None:
 
 @pytest.mark.parametrize(("limit_nm", "found"), [(19.99, 0), (20, 1)])
 def test_supervoxels_grow_up_to_the_limit(limit_nm: float, found: int) -> None:
-    assert len(decision_points(slabs(4), (10, 10, 10), max_distance_nm=limit_nm)) == found
+    assert len(find_decision_points(slabs(4), (10, 10, 10), max_distance_nm=limit_nm)) == found
 
 
 def test_three_supervoxels_meet_in_three_pairs() -> None:
     labels = np.zeros((1, 4, 4), np.uint64)
     labels[0, :2, :2], labels[0, :2, 2:], labels[0, 2:] = 1, 2, 3
-    found = decision_points(labels, (10, 10, 10), max_distance_nm=10)
+    found = find_decision_points(labels, (10, 10, 10), max_distance_nm=10)
     # Ties of an even number of faces: of the two next to the centroid the first.
     assert rows(found) == [
         (1, 2, [0, 0, 1], 0.0, 2),
@@ -77,7 +77,7 @@ def test_three_supervoxels_meet_in_three_pairs() -> None:
 
 def test_a_supervoxel_between_two_others_keeps_them_apart() -> None:
     labels = np.array([[[1, 0, 5, 0, 2]]], np.int64)
-    pairs = decision_points(labels, (10, 10, 10), max_distance_nm=100)
+    pairs = find_decision_points(labels, (10, 10, 10), max_distance_nm=100)
     assert [(a, b) for a, b, *_ in rows(pairs)] == [(1, 5), (2, 5)]
 
 
@@ -86,12 +86,12 @@ def test_of_ties_the_one_nearest_the_centroid_is_taken() -> None:
     # from it, by less than a voxel.
     labels = slabs(2)
     labels[:2, :2] = 0
-    pairs = decision_points(labels, (10, 10, 10), max_distance_nm=10)
+    pairs = find_decision_points(labels, (10, 10, 10), max_distance_nm=10)
     assert rows(pairs) == [(7, BIG, [2, 2, 3], 20.0, 21)]
     # Of two opposite columns neither is the middle, and the point is one of theirs.
     labels[:, 1:4] = 0
     labels[:2] = 0
-    pairs = decision_points(labels, (10, 10, 10), max_distance_nm=10)
+    pairs = find_decision_points(labels, (10, 10, 10), max_distance_nm=10)
     assert rows(pairs) == [(7, BIG, [3, 0, 3], 20.0, 6)]
 
 
@@ -100,10 +100,10 @@ def test_nearness_to_the_centroid_is_physical() -> None:
     labels = np.zeros((2, 2, 4), np.uint8)
     for z, x in ((0, 0), (1, 1), (1, 2), (1, 3)):
         labels[z, :, x] = 1, 2
-    flat = decision_points(labels, (100, 10, 10), max_distance_nm=5)
+    flat = find_decision_points(labels, (100, 10, 10), max_distance_nm=5)
     assert rows(flat) == [(1, 2, [1, 0, 1], 0.0, 4)]
     # With thin sections and wide columns (0, 0) is away 1.5 columns still; x 1 and 2 tie but for z.
-    wide = decision_points(labels, (1, 10, 100), max_distance_nm=0.5)
+    wide = find_decision_points(labels, (1, 10, 100), max_distance_nm=0.5)
     assert rows(wide) == [(1, 2, [1, 0, 1], 0.0, 4)]
 
 
@@ -115,19 +115,19 @@ def test_an_empty_voxel_between_equals_goes_to_the_smaller_id() -> None:
 
 @pytest.mark.parametrize("fill", [0, 3], ids=["empty", "one supervoxel"])
 def test_without_two_supervoxels_there_is_no_pair(fill: int) -> None:
-    pairs = decision_points(np.full((3, 3, 3), fill), (1, 1, 1), max_distance_nm=2)
+    pairs = find_decision_points(np.full((3, 3, 3), fill), (1, 1, 1), max_distance_nm=2)
     assert len(pairs) == 0
     assert pairs.points_zyx.shape == (0, 3)
 
 
 def test_points_are_absolute() -> None:
-    pairs = decision_points(slabs(0), (10, 10, 10), origin_zyx=(100, -20, 3), max_distance_nm=10)
+    pairs = find_decision_points(slabs(0), (10, 10, 10), origin_zyx=(100, -20, 3), max_distance_nm=10)
     assert pairs.points_zyx.tolist() == [[102, -18, 5]]
 
 
 def test_the_largest_id_is_kept() -> None:
     labels = np.array([[[2**64 - 1, 1]]], np.uint64)
-    pairs = decision_points(labels, (1, 1, 1), max_distance_nm=1)
+    pairs = find_decision_points(labels, (1, 1, 1), max_distance_nm=1)
     assert (int(pairs.id_a[0]), int(pairs.id_b[0])) == (1, 2**64 - 1)
 
 
@@ -173,7 +173,7 @@ def test_pairs_are_those_of_the_definition(
 ) -> None:
     rng = np.random.default_rng(seed)
     labels = rng.integers(1, 5, shape) * (rng.random(shape) < rng.random()) * (BIG - 1)
-    found = decision_points(labels, size, max_distance_nm=limit)
+    found = find_decision_points(labels, size, max_distance_nm=limit)
     expected = slow_pairs(labels, tuple(map(Fraction, size)), Fraction(limit))
     assert {(a, b): (p, d, f) for a, b, p, d, f in rows(found)} == {
         pair: (point, pytest.approx(gap, abs=1e-6), faces) for pair, (point, gap, faces) in expected.items()
@@ -198,16 +198,16 @@ def test_reach_counts_the_voxels_within_the_limit() -> None:
 )
 def test_what_has_no_pairs_is_refused(labels: np.ndarray, limit_nm: float, message: str) -> None:
     with pytest.raises(AgglomerationError, match=message):
-        decision_points(labels, (1, 1, 1), max_distance_nm=limit_nm)
+        find_decision_points(labels, (1, 1, 1), max_distance_nm=limit_nm)
 
 
 def test_a_voxel_without_size_is_refused() -> None:
     with pytest.raises(VolumeError, match="is not positive"):
-        decision_points(slabs(0), (0, 1, 1), max_distance_nm=1)
+        find_decision_points(slabs(0), (0, 1, 1), max_distance_nm=1)
 
 
 def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
-    pairs = decision_points(slabs(3), (10, 10, 10), max_distance_nm=100)
+    pairs = find_decision_points(slabs(3), (10, 10, 10), max_distance_nm=100)
     pairs.save(tmp_path / "pairs.npz")
     again = CandidatePairs.load(tmp_path / "pairs.npz")
     for name, column in vars(pairs).items():
@@ -220,7 +220,7 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def test_tables_are_joined_in_order_of_their_ids() -> None:
     labels = np.array([[[4, 0, 9, 1, 2, 5]]])
-    pairs = decision_points(labels, (1, 1, 1), max_distance_nm=5)
+    pairs = find_decision_points(labels, (1, 1, 1), max_distance_nm=5)
     parts = [pairs.select(np.array([row])) for row in (2, 0, 3, 1)]
     assert rows(CandidatePairs.concatenate(parts)) == rows(pairs)
     assert len(CandidatePairs.concatenate([])) == 0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from agglomeration import end_points as module
-from agglomeration.end_points import EndPoints, end_points, skeleton_tips
+from agglomeration.end_points import EndPoints, find_end_points, skeleton_tips
 from agglomeration.errors import AgglomerationError
 from evaluation.teasar import skeletonise
 from volumes import Box, Skeleton
@@ -48,7 +48,7 @@ def rows(found: EndPoints) -> list[tuple[int, list[int], list[float]]]:
 
 def found_in(volume: ArrayVolume, *skeletons: tuple[int, Skeleton], **changes: float) -> EndPoints:
     lengths = {"max_distance_nm": 80.0, "margin_nm": 50.0, **changes}
-    return end_points(volume, volume.bounds, skeletons, **lengths)
+    return find_end_points(volume, volume.bounds, skeletons, **lengths)
 
 
 def test_a_tube_that_stops_inside_has_an_end_and_where_it_leaves_it_has_none() -> None:
@@ -79,8 +79,8 @@ def test_a_supervoxel_beside_a_tip_does_not_go_on() -> None:
 def test_what_lies_beyond_the_box_is_not_seen() -> None:
     volume, tube = volume_with((TUBE, 0, 30), (9, 36, 60)), centre_line(TUBE, 0, 30)
     box = Box(START, (START[0] + 20, START[1] + 30, START[2] + 36))
-    assert len(end_points(volume, box, [tube], max_distance_nm=80, margin_nm=50)) == 1
-    assert len(end_points(volume, box, [tube], max_distance_nm=80, margin_nm=80)) == 0
+    assert len(find_end_points(volume, box, [tube], max_distance_nm=80, margin_nm=50)) == 1
+    assert len(find_end_points(volume, box, [tube], max_distance_nm=80, margin_nm=80)) == 0
 
 
 @pytest.mark.parametrize(("margin_nm", "ends"), [(94.9, 1), (95, 0)])
@@ -171,4 +171,4 @@ def test_lengths_out_of_range_are_refused(changes: dict[str, float], message: st
 def test_a_box_beyond_the_volume_is_refused() -> None:
     volume = volume_with((TUBE, 0, 30))
     with pytest.raises(AgglomerationError, match="give a box inside that is not empty"):
-        end_points(volume, volume.bounds.grow(1), [], max_distance_nm=1, margin_nm=0)
+        find_end_points(volume, volume.bounds.grow(1), [], max_distance_nm=1, margin_nm=0)

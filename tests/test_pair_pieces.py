@@ -9,7 +9,7 @@ import pytest
 from tiny_project import WIDE, lit_bars, save_threshold_network, write_config, write_volumes
 
 from agglomeration.candidate_pairs import CandidatePairs
-from agglomeration.decision_points import decision_points
+from agglomeration.decision_points import find_decision_points
 from agglomeration.end_table import EndTable
 from agglomeration.errors import AgglomerationError
 from agglomeration.pair_box import read_pair_box
@@ -207,7 +207,7 @@ def test_the_shipped_network_joins_what_was_cut_and_nothing_else() -> None:
     labels = phantom.labels.astype(np.uint64) * np.uint64(2)
     labels[:, :, 40:] += labels[:, :, 40:] > 0
     write_volumes("phantom.h5", raw=phantom.raw, pieces=labels)
-    found = decision_points(labels, (10.0, 10.0, 10.0), max_distance_nm=50)
+    found = find_decision_points(labels, (10.0, 10.0, 10.0), max_distance_nm=50)
     is_one = found.id_a // 2 == found.id_b // 2
     order = np.argsort(-found.contact_faces, kind="stable")
     rows = np.sort(np.concatenate([order[is_one[order]][:4], order[~is_one[order]][:4]]))
