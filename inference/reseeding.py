@@ -8,7 +8,6 @@ voxels win everywhere, and new IDs follow the highest that was there. Pieces and
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +32,8 @@ from inference.reseeding_job import (
     STAGE,
     Reseeding,
     ReseedingJob,
+    claim_beginning,
+    claim_job,
     free_name,
     require_same_job,
     require_supervoxels,
@@ -63,7 +64,7 @@ from inference.supervoxels import open_targets, table_of
 from inference.workspace import open_workspace
 from jobs.dispatch import Piece
 from jobs.lock import only_run_in
-from jobs.pieces import atomic_path, load_npz, save_npz
+from jobs.pieces import load_npz, save_npz
 from jobs.run_progress import RunProgress
 from jobs.workers import Pool, WorkerSettings, worker_pool
 from volumes import Box, open_volume
@@ -145,7 +146,9 @@ def run_reseeding(
 
     Raises:
       ReconstructionError: anything that cannot be used, no supervoxels, no point that can be a seed, or
-        another job in its directory; nothing has been written then. Or pieces of work that failed, by name.
+        another job in its directory; nothing has been written then. A job that was begun with other voxels of
+        the supervoxels, which shows when all of them have been read: no result has been changed then. Or
+        pieces of work that failed, by name.
     """
     workspace, points = _prepared(config, asked)
     require_writable(workspace.output)
@@ -222,11 +225,7 @@ def _about(points: _Points) -> str:
 
 def _claim(workspace: Reseeding, points: _Points | None) -> None:
     """Writes what the job is."""
-    path = workspace.output / "job.json"
-    if not path.exists():
-        with atomic_path(path) as temporary:
-            text = json.dumps(workspace.describe_stage(STAGE), indent=2, sort_keys=True)
-            temporary.write_text(text + "\n")
+    claim_job(workspace.output, workspace.describe_stage(STAGE))
     if points is not None:
         save_npz(workspace.job.points_path, {"points_zyx": points.zyx, "seeds_zyx": points.seeds})
 
@@ -271,7 +270,11 @@ def _run(
 
 
 def _survey(workspace: Reseeding, pool: Pool, progress: RunProgress) -> tuple[SupervoxelTable, str]:
-    """The table of what is there, and a name of it."""
+    """The table of what is there, and a name of it.
+
+    Raises:
+      ConfigError: the job started from other supervoxels; their IDs may be those of its objects.
+    """
     blocks = workspace.blocks()
     pieces = [Piece(f"block {b} before", (workspace.job, b), b.size) for b in blocks]
     progress.begin(BEFORE, units=sum(block.size for block in blocks), pieces=len(pieces))
@@ -280,7 +283,13 @@ def _survey(workspace: Reseeding, pool: Pool, progress: RunProgress) -> tuple[Su
         str(block): str(arrays["made_from"])
         for block, arrays in zip(blocks, _surveyed(workspace), strict=True)
     }
-    return table_of(_surveyed(workspace)), settings_digest(names)
+    table = table_of(_surveyed(workspace))
+    labels = {block: name.split("-")[0] for block, name in names.items()}
+    claim_beginning(
+        workspace.output,
+        {"highest_id": int(table.ids.max(initial=0)), "supervoxels_digest": settings_digest(labels)},
+    )
+    return table, settings_digest(names)
 
 
 def _surveyed(workspace: Reseeding) -> Iterator[dict[str, np.ndarray]]:

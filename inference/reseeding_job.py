@@ -20,12 +20,13 @@ from inference.identity import difference, settings_digest
 from inference.passes import ResolvedPass
 from inference.reseeding_points import NO_ROOM, OUTSIDE, SEED, TAKEN, labels_at
 from inference.workspace import Workspace, open_workspace
-from jobs.pieces import load_npz
+from jobs.pieces import atomic_path, load_npz
 from jobs.plan import Subvolume
 from volumes import Box, Volume, VolumeError, open_volume
 
 STAGE = "reseeded"
 OWN = "supervoxels"
+_JOB, _BEGINNING = "job.json", "before/started_from.json"
 
 
 @dataclass(frozen=True)
@@ -253,13 +254,17 @@ def seeds_in(seeds: np.ndarray, room: Box, each: ResolvedPass) -> np.ndarray:
     return found[np.sort(first)]
 
 
-def stored_description(directory: Path) -> dict[str, object] | None:
+def stored_description(directory: Path, name: str = _JOB) -> dict[str, object] | None:
     """What a job's directory says that it is of; None where there is no job.
+
+    Args:
+      directory: of the job; need not be there.
+      name: of the file in it.
 
     Raises:
       ConfigError: its file is damaged.
     """
-    path = directory / "job.json"
+    path = directory / name
     if not path.exists():
         return None
     try:
@@ -279,14 +284,50 @@ def require_same_job(directory: Path, description: dict[str, object]) -> None:
     Raises:
       ConfigError: names the first setting that differs.
     """
-    stored = stored_description(directory)
+    _require_same(directory, stored_description(directory), description, "is another job")
+
+
+def claim_job(directory: Path, description: dict[str, object]) -> None:
+    """Writes what a job is, unless that is there.
+
+    Args:
+      directory: of the job.
+      description: plain values that the job follows from.
+    """
+    _write_once(directory / _JOB, description)
+
+
+def claim_beginning(directory: Path, description: dict[str, object]) -> None:
+    """Writes what a job started from, once its voxels are known, in `before/started_from.json`.
+
+    Args:
+      directory: of the job.
+      description: highest ID and digest of all voxels of the supervoxels, plain values.
+
+    Raises:
+      ConfigError: it was begun with others.
+    """
+    stored = stored_description(directory, _BEGINNING)
+    _require_same(directory, stored, description, "started from other supervoxels")
+    _write_once(directory / _BEGINNING, description)
+
+
+def _require_same(
+    directory: Path, stored: dict[str, object] | None, description: dict[str, object], what: str
+) -> None:
     differs = None if stored is None else difference(stored, description)
     if differs is not None:
         name, theirs, mine = differs
         raise ConfigError(
-            f"{directory} is another job: {name} = {json.dumps(theirs)} there, {json.dumps(mine)} now; give "
+            f"{directory} {what}: {name} = {json.dumps(theirs)} there, {json.dumps(mine)} now; give "
             "another --name or delete it"
         )
+
+
+def _write_once(path: Path, description: dict[str, object]) -> None:
+    if not path.exists():
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(description, indent=2, sort_keys=True) + "\n")
 
 
 def free_name(parent: Path, description: dict[str, object]) -> str:

@@ -39,10 +39,12 @@ def survey_block(job: ReseedingJob, block: Box) -> PieceReport:
     Args:
       job: the job.
       block: of the region, absolute, raw voxels.
+
+    The piece's `made_from` begins with the digest of the labels, before a dash.
     """
     workspace = reseeding(job)
     labels, truth = workspace.existing.read(block), workspace.inputs.labels
-    made_from = settings_digest({"labels": array_digest(labels), "truth": truth and truth.spec})
+    made_from = f"{array_digest(labels)}-{settings_digest({'truth': truth and truth.spec})}"
     return kept_piece(survey_path(workspace, block), made_from, lambda: examined(workspace, labels, block))
 
 

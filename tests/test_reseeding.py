@@ -304,11 +304,34 @@ def test_a_job_that_is_killed_at_any_file_ends_the_same(place, repository, files
     np.testing.assert_array_equal(supervoxels(FIRST), supervoxels("out/reseeded/whole"))
 
 
-def test_supervoxels_that_changed_under_a_job_are_noticed(place_after, capsys):
-    with open_volume(f"precomputed://file://{place_after}/out/supervoxels", mode="r+") as volume:
-        volume.write(Box((20, 0, 0), (24, 8, 8)), np.full((4, 8, 8), 3, np.uint64))
-    assert reseed() == 2
-    assert "existing_digest" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [(99, "highest_id = 8 there, 99 now"), (3, 'supervoxels_digest = "')],
+    ids=["a higher ID", "another voxel"],
+)
+def test_supervoxels_that_changed_far_from_a_finished_job_are_noticed(place, capsys, value, says):
+    job = ("--points", write_points(INSIDE))
+    assert reseed(*job) == 0
+    before = {path: data for path, data in contents(FIRST).items() if "before" not in path.parts}
+    with open_volume(f"precomputed://file://{place}/out/supervoxels", mode="r+") as volume:
+        volume.write(Box((38, 42, 46), (40, 44, 48)), np.full((2, 2, 2), value, np.uint64))
+    assert reseed(*job) == 2
+    error = capsys.readouterr().err
+    assert f"{FIRST} started from other supervoxels: {says}" in error and "another --name" in error
+    after = {path: data for path, data in contents(FIRST).items() if "before" not in path.parts}
+    assert after == before
+    assert reseed(*job) == 2, "a second time, too"
+    assert reseed(*job, "--name", "anew") == 0
+    assert supervoxels("out/reseeded/anew").max() == max(value, 8) + 1
+
+
+def test_a_job_given_again_with_other_ground_truth_started_from_the_same(place):
+    job = ("--points", write_points(INSIDE))
+    assert reseed(*job) == 0
+    expected = supervoxels(FIRST)
+    write_config(inference=FORWARD + SETTINGS, evaluation="")
+    assert reseed(*job) == 0
+    np.testing.assert_array_equal(supervoxels(FIRST), expected)
 
 
 # Refusals: (flags, what the message has to say)
