@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from agglomeration.somas import SomaPlaces, find_somas, write_somas
 from agglomeration.tables import State
 from configs import ConfigView
 from inference.identity import array_digest, settings_digest
+from jobs.versions import installed_versions
 
 DATABASE = "decisions.sqlite"
 _PACKAGES = ("ffn-reconstruction", "numpy", "tensorflow", "keras")
@@ -110,7 +110,7 @@ def decide_pairs(
     edges = edges_of(config, scores.sorted(), calibration, segmentation.volume.voxel_size_nm)
     follows = describe_decisions(config, segmentation, calibration, places, scored_from)
     with open_database(database_of(config)) as database:
-        run = start_run(database, settings_digest(follows), config.to_text(), _versions())
+        run = start_run(database, settings_digest(follows), config.to_text(), installed_versions(_PACKAGES))
         is_new = not _is_finished(database, run)
         if is_new:
             size_nm = segmentation.volume.voxel_size_nm
@@ -261,13 +261,3 @@ def _digest_of(places: SomaPlaces) -> str:
     }
     arrays |= {"body": places.body, "supervoxel": places.supervoxel}
     return settings_digest({name: array_digest(column) for name, column in arrays.items()})
-
-
-def _versions() -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

@@ -6,7 +6,6 @@ The old report goes first and the new one comes last, so that none lies beside f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +13,14 @@ from configs import ConfigView
 from evaluation.comparison import StageFigures, Truth
 from evaluation.detected_errors import write_errors
 from evaluation.planes import Plane, read_planes
-from evaluation.report import Report, write_report
+from evaluation.report import MADE_WITH, Report, write_report
 from evaluation.result_files import COMPARED, FIGURES, update_metrics, write_neurons, write_objects
+from jobs.versions import installed_versions
 
 if TYPE_CHECKING:
     from commands._comparison import Subject
 
 REPORT = "report.html"
-_PACKAGES = ("ffn-reconstruction", "numpy", "scipy", "connected-components-3d", "edt", "kimimaro")
 
 
 def write_results(
@@ -99,7 +98,7 @@ def _compared(subject: Subject, truth: Truth, stage: StageFigures, notes: Sequen
         },
         "settings": _plain(subject.settings),
         "notes": list(notes),
-        "versions": _versions(),
+        "versions": installed_versions(MADE_WITH),
     }
 
 
@@ -133,15 +132,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _plain(each) for name, each in value.items()}
     return [_plain(each) for each in value] if isinstance(value, tuple) else value
-
-
-def _versions() -> dict[str, str]:
-    installed = {name: _version(name) for name in _PACKAGES}
-    return {name: version for name, version in installed.items() if version is not None}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

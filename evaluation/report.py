@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,7 @@ from evaluation._report_plots import (
 from evaluation.error_map import MOST_MARKS, error_map
 from evaluation.planes import Plane, pictures_of
 from evaluation.slices import round_length
+from jobs.versions import installed_versions
 from volumes import Box
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 MOST_NEURONS, MOST_ERRORS = 300, 60
 _LONG_NM = 10_000
-_VERSIONS = ("ffn-reconstruction", "numpy", "scipy", "connected-components-3d", "edt", "kimimaro")
+MADE_WITH = ("ffn-reconstruction", "numpy", "scipy", "connected-components-3d", "edt", "kimimaro")
 _DEFINITIONS = {
     "VOI split": "H(segmentation | truth) in bits: what is left to know of a voxel's segment once its true "
     "object is known; 0 when nothing is split.",
@@ -153,7 +153,7 @@ def render(report: Report, folder: Path | None = None) -> str:
         ],
         most_marks=MOST_MARKS,
         definitions=_DEFINITIONS,
-        versions=_versions(),
+        versions=installed_versions(MADE_WITH),
     )
 
 
@@ -219,16 +219,6 @@ def _shown(plane: Plane, partner: Mapping[int, int]) -> dict[str, Any]:
         "bar": f"{100 * bar_nm / across_nm:.2f}",
         "bar_label": f"{bar_nm / 1000:g} µm" if bar_nm >= 1000 else f"{bar_nm:g} nm",
     }
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _VERSIONS:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _figure(value: float | None) -> str:
