@@ -151,12 +151,19 @@ def made_from(workspace: Workspace, done: Reconciled) -> dict[str, object]:
 
 def table_of(blocks: Iterable[dict[str, np.ndarray]]) -> SupervoxelTable:
     """The table of all blocks, from those of each."""
-    merged, waiting = merge_tables([]), []
+    names = [column.name for column in fields(SupervoxelTable)]
+    # What is merged has about as many blocks as what it is merged with: each row is copied log(blocks) times.
+    merged: list[tuple[int, SupervoxelTable]] = []
+    waiting: list[SupervoxelTable] = []
     for arrays in blocks:
-        waiting.append(SupervoxelTable(**{c.name: arrays[c.name] for c in fields(SupervoxelTable)}))
+        waiting.append(SupervoxelTable(**{name: arrays[name] for name in names}))
         if len(waiting) == _TABLES_AT_ONCE:
-            merged, waiting = merge_tables([merged, *waiting]), []
-    return merge_tables([merged, *waiting])
+            merged.append((1, merge_tables(waiting)))
+            waiting.clear()
+            while len(merged) > 1 and merged[-1][0] == merged[-2][0]:
+                (count, last), (_, before) = merged.pop(), merged.pop()
+                merged.append((2 * count, merge_tables([before, last])))
+    return merge_tables([*(table for _, table in merged), *waiting])
 
 
 def written_ids(workspace: Workspace) -> str | None:

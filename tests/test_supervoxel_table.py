@@ -20,6 +20,7 @@ from inference.supervoxel_table import (
     save_table,
     write_table_csv,
 )
+from inference.supervoxels import table_of
 from jobs.pieces import PieceError
 from volumes import Box, VolumeError
 
@@ -98,6 +99,19 @@ def test_the_point_lies_in_the_largest_part_and_ties_go_to_the_first():
 def test_nothing_merges_to_nothing():
     assert_equal(merge_tables([]), merge_tables([block_statistics(np.zeros((2, 2, 2), np.uint8), (0, 0, 0))]))
     assert merge_tables([]).centroid_zyx.shape == (0, 3)
+
+
+@pytest.mark.parametrize("count", [0, 63, 64, 65, 64 * 7 + 3])
+def test_the_table_of_many_blocks_is_that_of_all_of_them_at_once(count: int):
+    """Blocks in a row, one object in all of them and one in every third."""
+    tables = []
+    for x in range(count):
+        block = np.full((1, 1, 3), 9, np.uint64)
+        block[0, 0, 0] = 5 if x % 3 == 0 else 1000 + x
+        tables.append(block_statistics(block, (2, 4, 3 * x)))
+    merged = table_of(vars(table) for table in tables)
+    assert_equal(merged, merge_tables(tables))
+    assert merged.voxels[merged.ids == 9].sum() == 2 * count
 
 
 def test_a_table_is_stored_whole(tmp_path: Path):
