@@ -156,12 +156,18 @@ def with_added(figures: dict[str, Any], earlier: dict[str, Any]) -> dict[str, An
       figures: of a stage, as a run found them.
       earlier: what metrics.json says of it.
     """
-    same = {name: earlier.get(name) for name in figures} == json.loads(json.dumps(figures))
-    return {**earlier, **figures} if same else figures
+    return {**earlier, **figures} if _same(figures, earlier) else figures
+
+
+def _same(figures: dict[str, Any], earlier: dict[str, Any]) -> bool:
+    return {name: earlier.get(name) for name in figures} == json.loads(json.dumps(figures))
 
 
 def write_stages(path: Path, stages: Mapping[str, dict[str, Any]], earlier: Mapping[str, Any]) -> None:
     """Writes the metrics.json of a run: its stages, and what other commands added to them.
+
+    Stages that other commands made, such as `constrained`, stay as long as the run finds what they follow from
+    unchanged. Those of an earlier run, which count subvolumes, do not.
 
     Args:
       path: the file to make or to replace.
@@ -171,6 +177,8 @@ def write_stages(path: Path, stages: Mapping[str, dict[str, Any]], earlier: Mapp
     with only_writer_of(path):
         known = {**earlier, **figures_there(path)}
         kept = {name: with_added(figures, known.get(name, {})) for name, figures in stages.items()}
+        if all(_same(figures, known.get(name, {})) for name, figures in stages.items()):
+            kept |= {n: each for n, each in known.items() if n not in kept and "subvolumes" not in each}
         with atomic_path(path) as temporary:
             content = {"stages": kept, "config": "config.textproto"}
             temporary.write_text(json.dumps(content, indent=2) + "\n")

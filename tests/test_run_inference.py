@@ -593,10 +593,15 @@ def test_figures_that_other_commands_added_stay_as_long_as_the_stage_is_the_same
     path = Path("out/metrics.json")
     content = json.loads(path.read_text())
     content["stages"]["forward"]["erl_nm"] = 1234.5
+    content["stages"]["constrained"] = {"voi_split": 0.5}
     path.write_text(json.dumps(content))
     assert run("--config", "c.textproto") == 0
-    assert json.loads(path.read_text())["stages"]["forward"]["erl_nm"] == 1234.5
+    stages = json.loads(path.read_text())["stages"]
+    assert stages["forward"]["erl_nm"] == 1234.5
+    assert stages["constrained"] == {"voi_split": 0.5}
     content["stages"]["forward"]["objects"] += 1
     path.write_text(json.dumps(content))
     assert run("--config", "c.textproto") == 0
-    assert "erl_nm" not in json.loads(path.read_text())["stages"]["forward"]
+    stages = json.loads(path.read_text())["stages"]
+    assert list(stages) == ["forward"]
+    assert "erl_nm" not in stages["forward"]
