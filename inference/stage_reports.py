@@ -166,8 +166,8 @@ def _same(figures: dict[str, Any], earlier: dict[str, Any]) -> bool:
 def write_stages(path: Path, stages: Mapping[str, dict[str, Any]], earlier: Mapping[str, Any]) -> None:
     """Writes the metrics.json of a run: its stages, and what other commands added to them.
 
-    Stages that other commands made, such as `constrained`, stay as long as the run finds what they follow from
-    unchanged. Those of an earlier run, which count subvolumes, do not.
+    Stages that other commands made, such as `constrained`, stay as long as the run finds what they follow
+    from unchanged. Those of an earlier run, which count subvolumes, do not.
 
     Args:
       path: the file to make or to replace.
