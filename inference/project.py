@@ -35,6 +35,7 @@ from inference.passes import make_pass_statistics, pass_cautions
 from inference.project_identity import check_project, claim_project
 from inference.reconcile import Reconciled, describe_reconciliation, finish_stage, reconcile_stage
 from inference.run_plan import project_stages
+from inference.same_images import require_same_images
 from inference.shift_masks import check_shift_mask
 from inference.stage_reports import (
     StageReport,
@@ -98,9 +99,10 @@ def _start(workspace: Workspace, report: Callable[[StageReport], None], caution:
         caution(line)
     workspace = open_workspace(config)
     claim_project(config, workspace.inputs)
-    save_resolved(config, workspace.output / "config.textproto")
     for line in make_pass_statistics(config, workspace.passes.values(), workspace.inputs.box):
         caution(line)
+    require_same_images(workspace)
+    save_resolved(config, workspace.output / "config.textproto")
     run = config.run
     settings = WorkerSettings(run.workers, run.scheduler, run.retries, threads_of(workspace))
     started = time.time()
@@ -251,7 +253,7 @@ def _reconcile(
 ) -> tuple[Reconciled, dict[str, Any]]:
     """Gives a stage its global IDs and figures; the final one is written too."""
     done = reconcile_stage(workspace, stage, pool, progress)
-    targets = open_targets(workspace, done) if final else Targets()
+    targets = open_targets(workspace, done, progress.write) if final else Targets()
     metrics = finish_stage(workspace, done, targets, pool, progress)
     if final:
         write_final(workspace, done, pool, progress)

@@ -190,6 +190,11 @@ def _origins_in(arguments: object, subject: Subject) -> dict[str, object]:
     return {}
 
 
+def load_image(subject: Subject) -> np.ndarray:
+    """The grey values of a subvolume with its margin, (z, y, x); `image_digest` is of these."""
+    return read_with_margin(subject.image, subject.box, subject.margin)
+
+
 def load_subject(subject: Subject) -> Loaded:
     """The image of a subvolume, what lies in its way, and everything its result follows from.
 
@@ -208,7 +213,7 @@ def load_subject(subject: Subject) -> Loaded:
     }
     if surroundings.shut:
         return Loaded(np.zeros((0, 0, 0), np.float32), Obstacles(), {**made_from, "shut": True})
-    grey = read_with_margin(subject.image, box, subject.margin)
+    grey = load_image(subject)
     obstacles = surroundings.obstacles(grown(box, subject.margin))
     made_from["image_digest"] = array_digest(grey)
     for name in ("segmentation", "movement", "seeds"):

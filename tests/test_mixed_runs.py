@@ -161,3 +161,32 @@ def test_another_pass_of_the_same_project_is_allowed(place):
     write_config(inference=OTHER_STAGE)
     assert run("--config", "c.textproto") == 0
     assert sorted(path.name for path in Path("out/passes").iterdir()) == ["forward", "zzz"]
+
+
+def test_an_image_that_was_replaced_is_refused_before_anything_unfinished_is_flooded(place, capsys):
+    write_config(inference=TWO + CUT)
+    assert run("--config", "c.textproto") == 0
+    finished = sorted(Path("out/passes").rglob("seg-*.npz"))
+    for path in finished[1:8] + finished[9:]:
+        path.unlink()
+    before = state_of("out")
+    with h5py.File("data.h5", "r+") as file:
+        file["raw"][:] = 255 - file["raw"][:]
+    assert run("--config", "c.textproto") == 2
+    error = capsys.readouterr().err
+    assert f"error: {finished[0]} was made with image_digest" in error
+    assert state_of("out") == before
+
+
+def test_a_damaged_result_does_not_stop_the_look_at_the_image(place, capsys):
+    write_config(inference=CUT)
+    assert run("--config", "c.textproto") == 0
+    finished = sorted(Path("out/passes").rglob("seg-*.npz"))
+    finished[0].write_bytes(b"damaged")
+    assert run("--config", "c.textproto") == 0
+    finished[0].write_bytes(b"damaged")
+    with h5py.File("data.h5", "r+") as file:
+        file["raw"][:] = 255 - file["raw"][:]
+    assert run("--config", "c.textproto") == 2
+    assert "image_digest" in capsys.readouterr().err
+    assert finished[0].read_bytes() == b"damaged"
