@@ -171,10 +171,11 @@ def resolve_compute_dtype(requested: str) -> str:
 
 def supports_bfloat16() -> bool:
     """Whether bfloat16 is computed in hardware here: an accelerator, or a CPU with AVX512-BF16 or AMX."""
-    return _has_accelerator() or bool(_BFLOAT16_CPU_FLAGS & _cpu_flags())
+    return has_accelerator() or bool(_BFLOAT16_CPU_FLAGS & _cpu_flags())
 
 
-def _has_accelerator() -> bool:
+def has_accelerator() -> bool:
+    """Whether the backend computes on an accelerator here."""
     return _engine({"tensorflow": _tensorflow_has_accelerator, "jax": _jax_has_accelerator})()
 
 

@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from ffn.backend import Predictor, make_predictor
+from ffn.backend import Predictor, has_accelerator, make_predictor
 from ffn.weights import NetworkFile, instantiate
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
@@ -18,6 +18,10 @@ _SECONDS = 0.4
 _GAIN = 1.05
 # Below this share of the best rate larger batches will not catch up.
 _GIVE_UP = 0.6
+_NOTHING_TO_CHOOSE = (
+    "batch size 1: so few subvolumes can be in flight that there is nothing to choose; to keep the "
+    "accelerator busy raise inference.subvolumes_in_flight, say to 32, and inference.subvolumes.memory_gb"
+)
 
 
 def measured_batch_size(network: NetworkFile, compute_dtype: str, most: int) -> tuple[int, str]:
@@ -29,11 +33,12 @@ def measured_batch_size(network: NetworkFile, compute_dtype: str, most: int) -> 
       most: subvolumes that share a batch, which takes no more than one field of view of each.
 
     Returns:
-      The batch size, and a line that says what was measured (empty when there was nothing to choose).
+      The batch size, and a line that says what was measured. When there was nothing to choose it is empty; on
+      an accelerator it then says what to ask for.
     """
     sizes = [size for size in BATCH_SIZES if size <= most]
     if len(sizes) == 1:
-        return 1, ""
+        return 1, _NOTHING_TO_CHOOSE if has_accelerator() else ""
     predictor = make_predictor(instantiate(network, compute_dtype))
     rates: dict[int, float] = {}
     for size in sizes:

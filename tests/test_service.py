@@ -10,11 +10,14 @@ from threading import Semaphore
 import numpy as np
 import pytest
 from fake_network import FakeNetwork, LateAnswer, dim_blobs, drive
+from tiny_project import TINY, threshold_network
 
 from ffn.canvas import Canvas, segment_all
 from ffn.flood import FloodOptions, FovRequest
 from ffn.seeds import peak_seeds
-from inference.batching import smallest_good
+from ffn.weights import NetworkFile, NetworkInfo
+from inference import batching
+from inference.batching import measured_batch_size, smallest_good
 from inference.service import FloodService
 
 FOV = (9, 9, 9)
@@ -105,3 +108,11 @@ def test_a_network_that_fails_ends_the_service_and_everybody_hears_of_it() -> No
 def test_the_smallest_batch_near_the_best_rate_is_taken() -> None:
     assert smallest_good({1: 100.0, 2: 103.0, 4: 104.0}) == 1
     assert smallest_good({1: 100.0, 2: 190.0, 4: 360.0, 8: 370.0}) == 4
+
+
+def test_nothing_to_choose_is_said_where_there_is_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = NetworkFile(NetworkInfo(TINY, image_mean=128, image_stddev=64), threshold_network())
+    for there, words in ((False, ""), (True, "inference.subvolumes_in_flight")):
+        monkeypatch.setattr(batching, "has_accelerator", lambda there=there: there)
+        size, line = measured_batch_size(network, "float32", most=1)
+        assert size == 1 and words in line and bool(line) == there
