@@ -313,7 +313,7 @@ def _finished(
     done = reconcile_stage(workspace, STAGE, pool, progress, above=highest)
     # The blocks hold what was there, too.
     done = replace(done, digest=f"{done.digest}-{digest}")
-    targets = open_targets(workspace, done)
+    targets = open_targets(workspace, done, progress.write)
     return done, finish_stage(workspace, done, targets, pool, progress)
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from inference.flooding import PieceReport
 from inference.identity import array_digest
 from inference.inputs import in_blocks
 from inference.label_stages import kept_piece, reconciliation_directory
+from inference.layer_info import mend_info
 from inference.outputs import put_in_place, unfinished
 from inference.reconcile import Reconciled, block_arrays
 from inference.run_plan import SCALES
@@ -45,7 +47,7 @@ _CHUNKS = 4
 _TABLES_AT_ONCE = 64
 
 
-def open_targets(workspace: Workspace, done: Reconciled) -> Targets:
+def open_targets(workspace: Workspace, done: Reconciled, tell: Callable[[str], None]) -> Targets:
     """The volumes to be filled: those in place if they hold these supervoxels, those of an interrupted run
     that was writing the same, or new ones, for which blocks that were finished before are forgotten.
 
@@ -54,6 +56,7 @@ def open_targets(workspace: Workspace, done: Reconciled) -> Targets:
     Args:
       workspace: of the project.
       done: what reconciliation found.
+      tell: called with a line about an `info` that was damaged and is written again.
 
     Returns:
       The SPECs to write to; none where no volume is asked for.
@@ -72,6 +75,10 @@ def open_targets(workspace: Workspace, done: Reconciled) -> Targets:
                 shutil.rmtree(folder, ignore_errors=True)
                 _create(workspace, name, folder, dtypes[name])
             _write_note(_note(workspace, begun=True), workspace, done)
+    for name, folder in folders.items():
+        note = mend_info(folder, partial(_create, workspace, name, dtype=dtypes[name]))
+        if note:
+            tell(f"note: {note}")
     specs = {name: f"precomputed://file://{folder.resolve()}" for name, folder in folders.items()}
     return Targets(specs.get("supervoxels"), specs.get("image"))
 

@@ -72,3 +72,28 @@ def test_a_run_without_precomputed_volumes_leaves_those_that_are_there(place):
     write_config(outputs="{ scales: 2 png: false }")
     assert run("--config", "c.textproto") == 0
     assert contents("out/supervoxels") == before
+
+
+INFOS = {
+    "cut short": cut_short,
+    "no text": lambda path: path.write_bytes(b"\xff\x00\xff"),
+    "no scales": lambda path: path.write_text("{}"),
+    "empty": lambda path: path.write_bytes(b""),
+}
+
+
+@pytest.mark.parametrize("harm", INFOS.values(), ids=INFOS)
+@pytest.mark.parametrize("name", VOLUMES)
+def test_a_damaged_info_is_named_and_written_again_and_no_chunk_is(place, capsys, name, harm):
+    before = contents("out")
+    times = {path: path.stat().st_mtime_ns for path in Path("out", name).rglob("*_*_*/*")}
+    harm(Path("out", name, "info"))
+    assert run("--config", "c.textproto") == 0
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if "written again" in line]
+    assert f"out/{name}/info is damaged" in told
+    after = contents("out")
+    assert (
+        after.keys() == before.keys()
+        and after[Path("out", name, "info")] == before[Path("out", name, "info")]
+    )
+    assert times == {path: path.stat().st_mtime_ns for path in times}
