@@ -1,11 +1,15 @@
-"""What the accuracy benchmark makes of the figures of several phantoms; by hand."""
+"""The benchmarks of accuracy and scale: what they make of figures, by hand, and small runs of the whole."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks import accuracy, scale
 from benchmarks.merge_gains import gain_lines, gains
 
 BEFORE = {
@@ -59,3 +63,50 @@ def test_nothing_to_divide_by_is_shown_as_such() -> None:
     lines = gain_lines(found)
     assert lines[0] == "0 pairs, - fields of view each; before: forward"
     assert "0 accepted, precision - (0.0000 to 1.0000), recall - of 0; 0 refused" in lines[1]
+
+
+def run_main(main: Callable[[], int], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> dict[str, Any]:
+    """Runs a benchmark as its command would; what it wrote."""
+    monkeypatch.setattr("sys.argv", ["benchmark", *arguments, "--json", "figures.json"])
+    assert main() == 0
+    return dict(json.loads(Path("figures.json").read_text()))
+
+
+@pytest.mark.slow
+def test_the_whole_chain_of_the_shipped_networks_is_measured_on_a_small_phantom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--seeds", "9002", "--shape", "40,48,48", "--no-agglomeration"]
+    found = run_main(accuracy.main, monkeypatch, *arguments)
+    stages = found["seeds"]["9002"]
+    assert list(stages) == ["forward", "reversed", "coarse", "consensus", "multiresolution"]
+    assert found["shape_zyx"] == [40, 48, 48] and "agglomeration" not in found
+    for name, figures in stages.items():
+        assert figures["objects"] > 0 and figures["voi_split"] + figures["voi_merge"] < 4
+        assert figures["coverage"] > (0.2 if name == "coarse" else 0.7)
+        assert found["mean"][name]["voi_merge"] == figures["voi_merge"], "the mean of one"
+    merge = {name: stages[name]["segmented_only"]["voi_merge"] for name in stages}
+    assert merge["consensus"] <= max(merge["forward"], merge["reversed"])
+    assert "multiresolution" in capsys.readouterr().out
+    assert {path.name for path in tmp_path.iterdir()} == {"figures.json"}, "projects are not kept"
+
+
+def test_seeds_that_a_network_was_trained_on_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"\[1024\]"):
+        run_main(accuracy.main, monkeypatch, "--seeds", "9002,1024")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_what_a_whole_run_takes_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sizes = ["--parts", "flood", "--images", "phantom", "--sizes", "24x32x32", "--cuts", "whole"]
+    (row,) = run_main(scale.main, monkeypatch, *sizes, "--workers", "1")["flood"]
+    assert row["shape_zyx"] == [24, 32, 32] and row["subvolumes"] == 1 and row["fovs"] > 0
+    assert row["voxel_per_s"] == pytest.approx(24 * 32 * 32 / row["seconds"])
+    assert 1e8 < row["worker_peak_bytes"] < 4e9
+    assert row["bytes_written"] == sum(row["bytes_of"].values()) > row["bytes_of"]["supervoxels"] > 0
