@@ -8,7 +8,7 @@ same name, so that it is refused. `project.json` in the output directory says wh
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -78,7 +78,7 @@ def _described(config: ConfigView, inputs: Inputs) -> dict[str, object]:
     }
 
 
-def _sorted(boxes: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> list[list[list[int]]]:
+def _sorted(boxes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> list[list[list[int]]]:
     return sorted([list(start), list(stop)] for start, stop in boxes)
 
 
