@@ -8,6 +8,7 @@ finished blocks back and writes those anew that were damaged since.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -24,9 +25,12 @@ from inference.supervoxel_table import block_statistics
 from inference.surroundings import objects_at
 from inference.workspace import Source, Workspace
 from jobs.pieces import load_npz
+from jobs.plan import Subvolume
 from volumes import Box, VolumeError, open_volume
+from volumes.box import Zyx
 
-_KEPT_SUBVOLUMES = 4
+# A block rarely lies in more than two along an axis; of 256^3 voxels they are 67 MB each.
+_KEPT_SUBVOLUMES = 2
 
 
 class Targets(NamedTuple):
@@ -123,50 +127,83 @@ def assemble(workspace: Workspace, stage: str, box: Box, ids_digest: str) -> np.
     Raises:
       PieceError: a subvolume without result, or IDs that are not there yet.
     """
-    out = np.zeros(box.shape, np.uint64)
-    for position in workspace.touching(box):
-        own = _Numbered(workspace, stage, position, ids_digest)
-        part = workspace.plan[position].core.intersect(box)
-        out[part.slices(box.start)] = own.of_volume(part)
-        for other, rim in rims(workspace.plan, workspace.positions, position):
-            part = rim.intersect(box)
-            is_empty = own.local(part) == 0
-            if is_empty.any():
-                theirs = _Numbered(workspace, stage, other, ids_digest).of_volume(part)
-                np.copyto(out[part.slices(box.start)], theirs, where=is_empty)
+
+    def labels_of(position: int) -> Numbered:
+        return _stored(workspace.source, stage, position, ids_digest)
+
+    out = put_together(workspace.plan, workspace.positions, workspace.touching(box), box, labels_of)
     return workspace.completed(workspace.inputs.cleared(out, box), box)
 
 
-class _Numbered:
-    """Objects of one subvolume, and their IDs in the volume."""
+class Numbered(NamedTuple):
+    """Objects of one subvolume, and their IDs in the volume.
 
-    def __init__(self, workspace: Workspace, stage: str, position: int, ids_digest: str) -> None:
-        self._start = workspace.plan[position].box.start
-        self._labels, self._ids = _stored(workspace.source, stage, position, ids_digest)
+    Attributes:
+      start: of the subvolume (zyx, absolute).
+      labels: its objects, integers (z, y, x).
+      local_ids: uint64 (n,), ascending.
+      global_ids: uint64 (n,), what takes their place.
+    """
+
+    start: Zyx
+    labels: np.ndarray
+    local_ids: np.ndarray
+    global_ids: np.ndarray
 
     def local(self, part: Box) -> np.ndarray:
         """IDs that hold in the subvolume, of a part of it (absolute); any integers (z, y, x)."""
         if part.is_empty:
-            return np.zeros(part.shape, self._labels.dtype)
-        return self._labels[part.slices(self._start)]
+            return np.zeros(part.shape, self.labels.dtype)
+        return self.labels[part.slices(self.start)]
 
     def of_volume(self, part: Box) -> np.ndarray:
         """IDs in the volume, uint64 (z, y, x)."""
-        labels = np.ascontiguousarray(self.local(part))
-        return relabel(labels, self._ids["local_ids"], self._ids["global_ids"])
+        return relabel(np.ascontiguousarray(self.local(part)), self.local_ids, self.global_ids)
+
+
+def put_together(
+    plan: Sequence[Subvolume],
+    positions: Mapping[Zyx, int],
+    touching: Iterable[int],
+    box: Box,
+    labels_of: Callable[[int], Numbered],
+) -> np.ndarray:
+    """A box of the volume from its subvolumes: cores, and rims that neighbours fill.
+
+    Args:
+      plan: the subvolumes.
+      positions: of each index in the plan.
+      touching: positions of those whose cores the box touches.
+      box: raw voxels.
+      labels_of: gives the objects at a position.
+
+    Returns:
+      uint64 (z, y, x) of the box.
+    """
+    out = np.zeros(box.shape, np.uint64)
+    for position in touching:
+        own = labels_of(position)
+        part = plan[position].core.intersect(box)
+        out[part.slices(box.start)] = own.of_volume(part)
+        for other, rim in rims(plan, positions, position):
+            part = rim.intersect(box)
+            is_empty = own.local(part) == 0
+            if is_empty.any():
+                np.copyto(out[part.slices(box.start)], labels_of(other).of_volume(part), where=is_empty)
+    return out
 
 
 @lru_cache(maxsize=_KEPT_SUBVOLUMES)
-def _stored(
-    source: Source, stage: str, position: int, ids_digest: str
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def _stored(source: Source, stage: str, position: int, ids_digest: str) -> Numbered:
     """Labels and IDs of one subvolume; neighbouring blocks read the same ones.
 
     The digest is there for the cache alone: other IDs are another entry.
     """
     workspace = workspace_of(source)
-    labels, _ = objects_at(workspace, stage, workspace.plan[position], FINEST)
-    return labels, load_npz(ids_path(workspace, stage, position))
+    subvolume = workspace.plan[position]
+    labels, _ = objects_at(workspace, stage, subvolume, FINEST)
+    ids = load_npz(ids_path(workspace, stage, position))
+    return Numbered(subvolume.box.start, labels, ids["local_ids"], ids["global_ids"])
 
 
 def block_path(workspace: Workspace, stage: str, block: Box) -> Path:
