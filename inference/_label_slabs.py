@@ -69,6 +69,14 @@ def flat(labels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(labels, np.uint64).reshape(-1)
 
 
+def narrowed(labels: np.ndarray) -> np.ndarray:
+    """Labels of at least 0 in 32 bits where the largest fits, else as they are; copied only where that halves
+    them."""
+    if labels.itemsize <= 4 or labels.max(initial=0) > np.iinfo(np.uint32).max:
+        return labels
+    return labels.astype(np.uint32)
+
+
 def ids_after(largest: int, count: int) -> np.ndarray:
     """The `count` IDs (uint64) that follow `largest`.
 

@@ -84,10 +84,10 @@ def fold_consensus(segmentations: Sequence[np.ndarray], min_size: int, cuts: Cut
     if not segmentations:
         raise VolumeError("a consensus of no segmentation was asked for; give at least one")
     require_labels("the first segmentation", segmentations[0])
-    result = segmentations[0].astype(np.uint64)
+    result = segmentations[0]
     for other in segmentations[1:]:
         result = split_consensus(result, other, min_size, cuts)
-    return result
+    return result.astype(np.uint64, copy=len(segmentations) == 1)
 
 
 def split_components(labels: np.ndarray, min_size: int, cuts: Cuts = NO_CUTS) -> np.ndarray:

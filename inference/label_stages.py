@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from configs import ConfigView
+from inference._label_slabs import narrowed
 from inference.consensus import fold_consensus, split_components
 from inference.flooding import PieceReport, load_or_note, workspace_of
 from inference.identity import require_same_settings, settings_digest
@@ -66,9 +67,10 @@ def combine_subvolume(config: ConfigView, stage: str, position: int) -> PieceRep
         counts = there.counts
     else:
         cuts = cut_faces(subvolume.box, workspace.inputs.box)
-        labels = fold_consensus([labels for labels, _ in found], section.min_size, cuts)
+        labels = narrowed(fold_consensus([labels for labels, _ in found], section.min_size, cuts))
+        found.clear()
         if section.split_components:
-            labels = split_components(labels, section.min_size, cuts)
+            labels = narrowed(split_components(labels, section.min_size, cuts))
         made = _without_flood(subvolume.box, labels, made_from)
         save_result(directory, made)
         counts = made.counts

@@ -27,7 +27,8 @@ class SubvolumeResult:
 
     Attributes:
       box: the subvolume, in voxels of the whole image at the resolution of its pass.
-      segmentation: int32 (z, y, x), 0 = no object; IDs in order of creation.
+      segmentation: int32 (z, y, x), 0 = no object; IDs in order of creation. Of a consensus uint32, or uint64
+        where IDs need it.
       probability: uint8 (z, y, x), 0 = unsegmented, else the quantised probability of belonging to the
         object, 1 + the 254ths reached.
       object_ids: int64 (n,), ascending.

@@ -43,7 +43,8 @@ from volumes import Box, open_volume
 from volumes.precomputed import DTYPES
 from volumes.pyramid import coarser_bounds, create_pyramid, fill_scale, next_factors, scale_blocks
 
-_CHUNKS = 4
+# Along an edge of a block of a coarser scale, which is made of eight times its voxels: 256^3 of labels.
+_CHUNKS = 2
 _TABLES_AT_ONCE = 64
 
 

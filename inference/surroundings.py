@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from configs import ConfigView
-from inference._label_slabs import layers_at
+from inference._label_slabs import layers_at, narrowed
 from inference.context import face_margins, grown
 from inference.identity import settings_digest
 from inference.masks import box_excluded, build_mask, downsample_mask
@@ -74,7 +74,8 @@ def objects_at(
       factors: raw voxels (z, y, x) of a voxel of the grid wanted; a multiple or a divisor of the stage's.
 
     Returns:
-      Labels (z, y, x) of the box of that grid that covers the subvolume, and what they were made from.
+      Labels (z, y, x) of the box of that grid that covers the subvolume, of 32 bits where they fit, and
+      what they were made from.
 
     Raises:
       PieceError: there is no result yet, or a damaged one.
@@ -86,7 +87,7 @@ def objects_at(
     own = workspace.passes[stage].factors if stage in workspace.passes else (1, 1, 1)
     common = _zyx(min(pair) for pair in zip(own, factors, strict=True))
     at = to_coarse(subvolume.box, common)
-    labels = found.segmentation
+    labels = narrowed(found.segmentation)
     if own != common:
         labels = upsample_labels(labels, found.box.start, _ratio(own, common), at)
     if factors != common:

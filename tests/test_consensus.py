@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from evaluation import contingency
+from inference._label_slabs import narrowed
 from inference.consensus import fold_consensus, split_components, split_consensus
 from volumes import VolumeError
 
@@ -189,3 +190,13 @@ def test_what_has_no_consensus_says_why(first, second, message: str):
 def test_a_consensus_of_nothing_is_refused():
     with pytest.raises(VolumeError, match="give at least one"):
         fold_consensus([], 1)
+
+
+@pytest.mark.parametrize("largest, dtype", [(2**32 - 1, np.uint32), (2**32, np.uint64)])
+def test_labels_take_32_bits_where_these_hold_them(largest, dtype):
+    labels = np.array([0, 3, largest], np.uint64).reshape(1, 1, 3)
+    found = narrowed(labels)
+    assert found.dtype == dtype and found.ravel().tolist() == [0, 3, largest]
+    small = labels.astype(np.int32) % 100
+    assert narrowed(small) is small
+    assert narrowed(np.zeros((0, 2, 2), np.uint64)).dtype == np.uint32
