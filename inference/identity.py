@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
 from configs.errors import ReconstructionError
 from ffn.weights import NetworkFile
 from jobs.pieces import atomic_path
+
+Pieces: TypeAlias = Iterable[tuple[Path, Mapping[str, object]]]
+# Names under which a piece says what it was made from in another way than its directory.
+_OF_PIECES = {"passes", "fill_from"}
 
 
 def network_digest(network: NetworkFile) -> str:
@@ -78,41 +83,59 @@ def difference(theirs: Mapping[str, object], mine: Mapping[str, object]) -> tupl
     return None
 
 
-def claim_directory(directory: Path, settings: Mapping[str, object]) -> None:
+def claim_directory(directory: Path, settings: Mapping[str, object], pieces: Pieces | None = None) -> str:
     """Writes the description of a directory's results to its `settings.json`, once it is known to fit.
 
     Args:
       directory: where the results lie or will lie; made when missing.
       settings: plain values that JSON can hold.
+      pieces: see `check_directory`.
+
+    Returns:
+      A line about a damaged one that was written again; empty otherwise.
 
     Raises:
       ReconstructionError: see `check_directory`.
     """
-    check_directory(directory, settings)
+    note = check_directory(directory, settings, pieces)
     path = directory / "settings.json"
-    if not path.exists():
+    if note or not path.exists():
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+    return note
 
 
-def check_directory(directory: Path, settings: Mapping[str, object]) -> None:
+def check_directory(directory: Path, settings: Mapping[str, object], pieces: Pieces | None = None) -> str:
     """Refuses a directory whose `settings.json` describes other results; one without is free.
 
     Args:
       directory: where the results lie; need not be there.
       settings: plain values that JSON can hold.
+      pieces: paths and descriptions of the results there, looked at where `settings.json` is damaged: what
+        they name alike has to be alike. None: they say nothing, and a damaged file is an error.
+
+    Returns:
+      A line about a damaged file whose results fit; empty otherwise.
 
     Raises:
       ReconstructionError: see `require_same_settings`; or the file is damaged.
     """
     path = directory / "settings.json"
     if not path.exists():
-        return
+        return ""
     try:
-        theirs = json.loads(path.read_text())
-    except ValueError as error:
-        raise ReconstructionError(f"{path} is damaged ({error}); delete {directory} and run again") from error
-    require_same_settings(theirs, settings, path)
+        theirs = dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        damaged = f"{path} is damaged ({error})"
+        if pieces is None:
+            raise ReconstructionError(f"{damaged}; delete {directory} and run again") from error
+    else:
+        require_same_settings(theirs, settings, path)
+        return ""
+    for piece, made_from in pieces:
+        alike = (made_from.keys() & settings.keys()) - _OF_PIECES
+        require_same_settings({n: made_from[n] for n in alike}, {n: settings[n] for n in alike}, piece)
+    return f"{damaged}; it is written again"
 
 
 def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:

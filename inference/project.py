@@ -34,6 +34,7 @@ from inference.outputs import (
 from inference.passes import make_pass_statistics, pass_cautions
 from inference.project_identity import check_project, claim_project
 from inference.reconcile import Reconciled, describe_reconciliation, finish_stage, reconcile_stage
+from inference.results import stored_settings
 from inference.run_plan import project_stages
 from inference.same_images import require_same_images
 from inference.shift_masks import check_shift_mask
@@ -174,9 +175,13 @@ def _check(workspace: Workspace) -> None:
     """Finds whatever would stop the run later, another project's directory, and results of other settings."""
     require_runnable(workspace)
     for name in (*workspace.passes, *workspace.folds):
-        check_directory(workspace.stage_directory(name), workspace.describe_stage(name))
+        directory = workspace.stage_directory(name)
+        check_directory(directory, workspace.describe_stage(name), stored_settings(directory))
     for name in (*workspace.passes, *workspace.folds):
-        check_directory(reconciliation_directory(workspace, name), describe_reconciliation(workspace, name))
+        # Its pieces are made anew where they were made from anything else.
+        check_directory(
+            reconciliation_directory(workspace, name), describe_reconciliation(workspace, name), ()
+        )
     check_project(workspace.config, workspace.inputs)
 
 
@@ -213,10 +218,11 @@ def _run(
     path = workspace.output / "metrics.json"
     earlier = figures_there(path)
     for name in (*workspace.passes, *workspace.folds):
-        claim_directory(workspace.stage_directory(name), workspace.describe_stage(name))
+        directory = workspace.stage_directory(name)
+        mended = claim_directory(directory, workspace.describe_stage(name), stored_settings(directory))
         pieces = _work(workspace, name, pool, progress)
         pace, reused = pace_of(progress, pieces), all(piece.reused for piece in pieces)
-        for note in filter(None, (piece.note for piece in pieces)):
+        for note in filter(None, (mended, *(piece.note for piece in pieces))):
             tell(note)
         final = name == workspace.final_stage
         if not final and workspace.inputs.labels is None:

@@ -89,7 +89,10 @@ def reconcile_stage(
       ReconstructionError: results of other settings are there; IDs that leave 64 bits.
     """
     source, plan = workspace.source, workspace.plan
-    claim_directory(reconciliation_directory(workspace, stage), describe_reconciliation(workspace, stage))
+    directory = reconciliation_directory(workspace, stage)
+    note = claim_directory(directory, describe_reconciliation(workspace, stage), ())
+    if note:
+        progress.write(f"note: {note}")
     pairs = neighbours(plan)
     measures = [Piece(f"objects of {stage} in {s.name}", (source, stage, i)) for i, s in enumerate(plan)]
     compares = [Piece(f"overlap {i}-{j} of {stage}", (source, stage, i, j)) for i, j in pairs]

@@ -8,13 +8,15 @@ corner of the subvolume, array `segmentation` (z, y, x); object probabilities be
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from jobs.pieces import load_npz, save_npz
+from jobs.pieces import CorruptPieceError, load_npz, save_npz
 from volumes import Box
 
 # Ends the name of the file in which an unfinished flood is kept.
@@ -89,6 +91,17 @@ def save_result(
     )
     path.with_suffix(UNFINISHED).unlink(missing_ok=True)
     return path
+
+
+def stored_settings(directory: Path) -> Iterator[tuple[Path, dict[str, object]]]:
+    """Path and settings of every segmentation of a stage; damaged ones, which are made anew, are passed over.
+
+    Args:
+      directory: of the results.
+    """
+    for path in sorted(directory.rglob("seg-*.npz")):
+        with suppress(CorruptPieceError):
+            yield path, json.loads(str(load_npz(path, ("settings",))["settings"]))
 
 
 class StoredLabels(NamedTuple):

@@ -17,7 +17,7 @@ from inference.finished_blocks import assemble
 from inference.identity import check_directory
 from inference.label_stages import ids_path, reconciliation_directory
 from inference.reconcile import describe_reconciliation
-from inference.results import subvolume_path
+from inference.results import stored_settings, subvolume_path
 from inference.workspace import Workspace
 from jobs.pieces import load_npz
 from volumes import Box, Volume, VolumeError
@@ -66,8 +66,10 @@ def finished_stages(workspace: Workspace) -> list[StageVolume]:
     """
     found = []
     for stage in (*workspace.passes, *workspace.folds):
-        check_directory(workspace.stage_directory(stage), workspace.describe_stage(stage))
-        check_directory(reconciliation_directory(workspace, stage), describe_reconciliation(workspace, stage))
+        directory = workspace.stage_directory(stage)
+        check_directory(directory, workspace.describe_stage(stage), stored_settings(directory))
+        directory = reconciliation_directory(workspace, stage)
+        check_directory(directory, describe_reconciliation(workspace, stage), ())
         digest = _digest_of_ids(workspace, stage)
         if digest is not None:
             found.append(StageVolume(workspace, stage, digest))

@@ -353,3 +353,32 @@ def test_a_consensus_that_is_not_reconciled_counts_its_objects(tmp_path, monkeyp
         printed = capsys.readouterr().out
         local = sum(len(stored("consensus", corner)["object_ids"]) for corner in corners("consensus"))
         assert local > BARS and f": {local} objects in subvolumes; 8 subvolumes\n" in printed
+
+
+# Damaged descriptions
+
+
+@pytest.mark.parametrize(
+    "folder", ["passes/forward", "consensus", "reconciliation/consensus"], ids=lambda f: f.replace("/", "-")
+)
+@pytest.mark.parametrize("damaged", [b"", b"[3]", b'{"image": "da'])
+def test_a_damaged_description_is_written_again_where_the_results_fit(project_copy, capsys, folder, damaged):
+    before, path = contents("out"), Path("out", folder, "settings.json")
+    path.write_bytes(damaged)
+    assert run("--config", "c.textproto") == 0
+    printed = capsys.readouterr()
+    assert all(f"{stage} (done before)" in printed.out for stage in STAGES)
+    assert printed.err.count(f"{path} is damaged") == 1 and "it is written again" in printed.err
+    assert contents("out") == before
+
+
+def test_beside_a_damaged_description_results_of_other_settings_are_refused(project_copy, capsys):
+    write_config(inference=TWO + CUT)
+    text = Path("c.textproto").read_text()
+    Path("c.textproto").write_text(text.replace("min_segment_size: 10", "min_segment_size: 11"))
+    Path("out/passes/forward/settings.json").write_bytes(b"")
+    before = contents("out")
+    assert run("--config", "c.textproto") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "min_segment_size = 10, this run has 11" in error and "seg-" in error
+    assert contents("out") == before
