@@ -39,7 +39,7 @@ from volumes.pyramid import create_pyramid, scale_blocks
 
 # The stage of a run's progress that all of it belongs to.
 STAGE = "neurons"
-_EDGE_CHUNKS = 4
+_EDGE_CHUNKS = 2
 
 
 class NeuronVolume(NamedTuple):
