@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from absl import flags
 
+from commands._entry import caution
 from commands._named_volumes import metrics_file, open_named, require_stage_name, voxel_size_of_flag
 from configs import parse_bounding_box
 
@@ -21,16 +22,23 @@ class Opened(NamedTuple):
     Attributes:
       prediction: what is judged.
       labels: ground truth.
-      box: what of both is compared; None: all that both hold.
+      box: what of both is compared, absolute (zyx).
       given_nm: the size (zyx) of voxels that do not state theirs, or None.
       output: the metrics.json to write, or None.
+      notes: lines that were printed about what is allowed but worth knowing; more may be added.
     """
 
     prediction: Volume
     labels: Volume
-    box: Box | None
+    box: Box
     given_nm: tuple[float, float, float] | None
     output: Path | None
+    notes: list[str]
+
+    def note(self, line: str) -> None:
+        """Prints a line about what is allowed but worth knowing, and keeps it for the record."""
+        self.notes.append(line)
+        caution(line)
 
 
 def shared_flags(name: str) -> flags.FlagValues:
@@ -66,13 +74,16 @@ def opened(values: flags.FlagValues) -> Opened:
 
     Raises:
       flags.Error: a flag is missing or no name, box or file of figures.
-      ReconstructionError: a volume that cannot be opened, or a file of figures that cannot be written.
+      ReconstructionError: a volume that cannot be opened, volumes that cannot be compared, or a file of
+        figures that cannot be written.
     """
     if not values["prediction"].value or not values["labels"].value:
         raise flags.Error("give --prediction and --labels; see --help")
     require_stage_name(values["name"].value)
     output = metrics_file(values["output"].value)
     corners = parse_bounding_box(values["box"].value) if values["box"].value else None
+    from evaluation.checks import shared_box
+    from evaluation.extents import note_of_part
     from evaluation.result_files import read_metrics
     from jobs.pieces import require_writable_file
     from volumes import Box
@@ -82,7 +93,12 @@ def opened(values: flags.FlagValues) -> Opened:
         require_writable_file(output)
     given_nm = voxel_size_of_flag(values["voxel_size_nm"].value)
     prediction, labels = (open_named(values[name].value, given_nm) for name in ("prediction", "labels"))
-    return Opened(prediction, labels, Box(*corners) if corners else None, given_nm, output)
+    box = shared_box("prediction", prediction, labels, Box(*corners) if corners else None)
+    subject = Opened(prediction, labels, box, given_nm, output, [])
+    line = None if corners else note_of_part(box, {"prediction": prediction, "labels": labels})
+    if line is not None:
+        subject.note(line)
+    return subject
 
 
 def leave_figures(
@@ -99,6 +115,7 @@ def leave_figures(
     Returns:
       The last lines to print: the box, and where the results are.
     """
+    from evaluation.extents import shares
     from evaluation.result_files import COMPARED, FIGURES, update_metrics
     from volumes import Box
 
@@ -114,6 +131,7 @@ def leave_figures(
             "labels": subject.labels.spec,
             "box": {"start": start, "stop": stop},
             "voxel_size_nm": list(subject.labels.voxel_size_nm),
+            "shares": shares(box, {"prediction": subject.prediction, "labels": subject.labels}),
             "ignore": values["ignore"].value,
             **settings,
         }

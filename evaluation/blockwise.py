@@ -47,7 +47,8 @@ def common_box(segmentation: Volume, truth: Volume, asked: Box | None = None) ->
 
     Raises:
         EvaluationError: a volume of floats, voxel sizes that differ by more than a thousandth, volumes that
-            share no voxel, or a box that is empty or leaves one of them.
+            share no voxel, or a box that is empty or leaves one of them; without a box, two volumes that
+            begin at the same voxel and have the same edges in another order.
     """
     for what, volume in (("segmentation", segmentation), ("ground truth", truth)):
         require_integers(f"{what} '{volume.spec}'", volume.dtype)

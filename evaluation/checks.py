@@ -102,7 +102,8 @@ def shared_box(what: str, volume: Volume, truth: Volume, box: Box | None) -> Box
 
     Raises:
         EvaluationError: voxel sizes that differ by more than a thousandth, volumes that share no voxel, or a
-            box that is empty or leaves one of them.
+            box that is empty or leaves one of them; without a box, two volumes that begin at the same voxel
+            and have the same edges in another order.
     """
     if not is_one_size(volume.voxel_size_nm, truth.voxel_size_nm):
         raise EvaluationError(
@@ -116,6 +117,7 @@ def shared_box(what: str, volume: Volume, truth: Volume, box: Box | None) -> Box
             "share no voxel; check their offsets"
         )
     if box is None:
+        _require_one_order(what, volume, truth)
         return shared
     if box.is_empty or not shared.contains_box(box):
         raise EvaluationError(
@@ -123,3 +125,13 @@ def shared_box(what: str, volume: Volume, truth: Volume, box: Box | None) -> Box
             f"({shared}); give a box inside that"
         )
     return box
+
+
+def _require_one_order(what: str, volume: Volume, truth: Volume) -> None:
+    """Refuse two volumes of which one most likely has its axes turned: their common corner says nothing."""
+    ours, theirs = volume.shape, truth.shape
+    if volume.bounds.start == truth.bounds.start and ours != theirs and sorted(ours) == sorted(theirs):
+        raise EvaluationError(
+            f"{what} '{volume.spec}' has shape {ours} and ground truth '{truth.spec}' {theirs} "
+            "(zyx), as if the axes of one were in another order (xyz); transpose that one, or ask for a box"
+        )

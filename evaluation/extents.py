@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from evaluation.blockwise import common_box
 from evaluation.errors import EvaluationError
@@ -23,8 +23,7 @@ def compared_box(
         tell: called with a line if that is not all of both.
 
     Raises:
-        EvaluationError: see `evaluation.common_box`; without a box asked for, two volumes that begin at the
-            same voxel and have the same edges in another order.
+        EvaluationError: see `evaluation.common_box`, or a box that is empty or leaves the segmentation.
     """
     if labels is None:
         box = segmentation.bounds if asked is None else asked
@@ -35,22 +34,31 @@ def compared_box(
             )
         return box
     box = common_box(segmentation, labels, asked)
-    if asked is not None:
-        return box
-    ours, theirs = segmentation.shape, labels.shape
-    if segmentation.bounds.start == labels.bounds.start and ours != theirs and sorted(ours) == sorted(theirs):
-        raise EvaluationError(
-            f"segmentation '{segmentation.spec}' has shape {ours} and ground truth '{labels.spec}' {theirs} "
-            "(zyx), as if the axes of one were in another order (xyz); transpose that one, or ask for a box"
-        )
-    if box.size < max(segmentation.bounds.size, labels.bounds.size):
-        parts = (
-            f"{_percent(box, segmentation)} of the segmentation",
-            f"{_percent(box, labels)} of the labels",
-        )
-        tell(f"only {box} is compared, which both volumes hold: {' and '.join(parts)}")
+    line = None if asked is not None else note_of_part(box, {"segmentation": segmentation, "labels": labels})
+    if line is not None:
+        tell(line)
     return box
 
 
-def _percent(box: Box, volume: Volume) -> str:
-    return f"{100 * box.size / volume.bounds.size:.3g} %"
+def shares(box: Box, volumes: Mapping[str, Volume]) -> dict[str, float]:
+    """What share of the voxels of each volume a box holds, 0 … 1.
+
+    Args:
+        box: absolute (zyx), inside all of them.
+        volumes: by name.
+    """
+    return {name: box.size / volume.bounds.size for name, volume in volumes.items()}
+
+
+def note_of_part(box: Box, volumes: Mapping[str, Volume]) -> str | None:
+    """A line that says what share of each volume is compared, or None where it is all of all of them.
+
+    Args:
+        box: absolute (zyx), all that they share.
+        volumes: two, by name.
+    """
+    parts = shares(box, volumes)
+    if min(parts.values()) == 1:
+        return None
+    each = " and ".join(f"{100 * part:.3g} % of the {name}" for name, part in parts.items())
+    return f"only {box} is compared, which both volumes hold: {each}"

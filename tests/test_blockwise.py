@@ -246,6 +246,15 @@ def test_voxel_sizes_that_differ_by_rounding_are_one() -> None:
     assert common_box(volume_of(), volume_of(voxel_size_nm=(40.01, 8.0, 8.0))) == Box.from_shape((4, 4, 4))
 
 
+def test_edges_in_another_order_are_refused_unless_a_box_or_an_offset_speaks_for_them() -> None:
+    labels = np.ones((2, 3, 4), np.uint32)
+    with pytest.raises(EvaluationError, match=r"shape \(2, 3, 4\) and .* \(4, 3, 2\) .*transpose that one"):
+        compare_volumes(volume_of(labels), volume_of(labels.T))
+    box = Box.from_shape((2, 3, 2))
+    assert compare_volumes(volume_of(labels), volume_of(labels.T), box).counts.sum() == 12
+    assert common_box(volume_of(labels, start=(0, 0, 1)), volume_of(labels.T)).shape == (2, 3, 1)
+
+
 def test_a_tolerance_that_leaves_nothing_says_so() -> None:
     truth = volume_of(np.indices((4, 4, 4)).sum(axis=0) % 2 + 1)
     with pytest.raises(EvaluationError, match="every labelled voxel .* within 40 nm.*lower the boundary"):

@@ -188,6 +188,32 @@ def test_what_cannot_be_compared_is_refused(
     assert not Path("r/metrics.json").exists()
 
 
+@pytest.mark.parametrize("arguments", [("classes",), ("classes", "--instances"), ("clefts",)])
+def test_volumes_with_their_axes_turned_are_refused(
+    volumes: dict[str, np.ndarray], arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_volumes("turned.h5", true=volumes["true"].T)
+    turned = (*arguments, "--prediction", "v.h5:found", "--labels", "turned.h5:true")
+    assert run(*turned) == 2
+    assert "(6, 20, 24) and ground truth 'turned.h5:true' (24, 20, 6) (zyx)" in message(capsys)
+    assert run(*turned, "--box", "start { x: 0 y: 0 z: 0 } size { x: 6 y: 20 z: 6 }") == 0
+
+
+@pytest.mark.parametrize("name", ["classes", "clefts"])
+def test_a_note_tells_of_volumes_that_meet_in_part(
+    volumes: dict[str, np.ndarray], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_volumes("shifted.h5", (3, 0, 0), true=volumes["true"][:4])
+    arguments = (name, *BASE[:2], "--labels", "shifted.h5:true", *BASE[4:])
+    assert run(*arguments) == 0
+    line = "only z 3:6, y 0:20, x 0:24 is compared, which both volumes hold: 50 % of the prediction and 75 %"
+    assert line in message(capsys)
+    compared = metrics("r")[name]["compared"]
+    assert compared["shares"] == {"prediction": 0.5, "labels": 0.75}
+    box = "start { x: 0 y: 0 z: 3 } size { x: 24 y: 20 z: 3 }"
+    assert run(*arguments, "--box", box) == 0 and "only" not in message(capsys)
+
+
 @pytest.mark.parametrize("name", ["classes", "clefts"])
 def test_help_shows_what_a_subcommand_takes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(name, "--help") == 0
