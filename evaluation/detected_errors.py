@@ -3,6 +3,9 @@
 - A split is between two segments of one skeleton. At stake is the path of the skeleton in the one of the two
   that holds less of it. One record stands for all edges between the two; it lies at the middle of that edge
   whose ends lie in the longest pieces, of the shorter of which the length counts.
+- A split across a gap is between two segments at the ends of one omission: of all these that with the longest
+  path is split from each of the others. One record stands for all gaps between the two; it lies where the
+  shortest of these omissions does, and is there beside it.
 - A merger joins two skeletons in one segment. It lies midway between the closest two of their nodes in it; at
   stake is the path in the segment of the one that has less of it there. A segment with k skeletons is k - 1
   mergers, between those that come closest to each other, but that skeletons which merge under the tolerance
@@ -10,10 +13,11 @@
   `evaluation.erl` counts under it, and what a segment's mergers have at stake is no more than the path in it.
 - An omission is a run of edges joined at nodes that lie in no segment, with what branches off in it. It lies
   halfway along its longest path; at stake is the length of its edges. Its segments are those at its ends:
-  with two or more of them it hides splits. Where a run comes upon a node in a segment it ends, and another
-  may begin.
+  with two or more of them there are splits across it. Where a run comes upon a node in a segment it ends, and
+  another may begin.
 
-The edges of splits and omissions, and mergers, add up to the numbers of `evaluation.erl`.
+The edges of splits and omissions, the gaps of splits across gaps, and mergers add up to the numbers of
+`evaluation.erl`.
 
 Inputs: skeletons (nodes in nm, zyx) and the segments of their nodes. A file holds one JSON object per line
 and error, with the fields of `DetectedError`.
@@ -32,7 +36,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from evaluation._contacts import Contact, contacts
-from evaluation._gaps import omitted_gaps
+from evaluation._gaps import OmittedGaps, omitted_gaps
 from evaluation._stretches import Stretches, stretches_of
 from evaluation.errors import EvaluationError
 from evaluation.node_labels import NodeLabels
@@ -56,8 +60,9 @@ class DetectedError:
         length_nm: path at stake.
         lengths_nm: path on either side, the lesser of which is at stake: of a split in each of its segments,
             of a merger of each of its skeletons in the segment, in the order of these; of an omission none.
-        count: edges that a split or an omission stands for; 1 of a merger.
+        count: edges that a split or an omission stands for, of a split across gaps the gaps; 1 of a merger.
         tolerant: whether it counts under the tolerance too; only of mergers it may not.
+        across_gap: whether it is a split between segments that only an omission joins.
     """
 
     kind: Kind
@@ -68,6 +73,7 @@ class DetectedError:
     lengths_nm: tuple[float, ...] = ()
     count: int = 1
     tolerant: bool = True
+    across_gap: bool = False
 
 
 def detect_errors(
@@ -77,7 +83,7 @@ def detect_errors(
     tolerance_nodes: int = 0,
     tolerance_nm: float = 0.0,
 ) -> list[DetectedError]:
-    """Every split, merger and omission.
+    """Every split, with those across gaps, merger and omission.
 
     Args:
         skeletons: by ID.
@@ -92,10 +98,12 @@ def detect_errors(
         EvaluationError: no skeletons, labels of other skeletons, or a tolerance below 0.
     """
     stretches = stretches_of(skeletons, node_labels)
+    gaps = omitted_gaps(stretches)
     found = [
         *_splits(stretches),
+        *_splits_across(gaps, stretches),
         *_mergers(stretches, tolerance_nodes, tolerance_nm),
-        *_omissions(stretches),
+        *_omissions(gaps, stretches),
     ]
     return sorted(found, key=_rank)
 
@@ -133,11 +141,29 @@ def read_errors(path: str | os.PathLike[str]) -> list[DetectedError]:
 
 def _splits(stretches: Stretches) -> Iterator[DetectedError]:
     edges = np.flatnonzero(stretches.is_split)
-    ends = np.sort(stretches.ends[edges], axis=1)
-    _, pair, counts = np.unique(ends @ (stretches.segment.size, 1), return_inverse=True, return_counts=True)
     points_nm = stretches.nodes_nm[stretches.edges[edges]].mean(axis=1)
     pieces_nm = stretches.piece_nm[stretches.edges[edges]].min(axis=1)
-    order = np.lexsort((*points_nm.T[::-1], -pieces_nm, pair))
+    yield from _joined(stretches, stretches.ends[edges], points_nm, -pieces_nm)
+
+
+def _splits_across(gaps: OmittedGaps, stretches: Stretches) -> Iterator[DetectedError]:
+    order = np.lexsort((gaps.stretch_of_end, -stretches.path_nm[gaps.stretch_of_end], gaps.gap_of_end))
+    gap, stretch = gaps.gap_of_end[order], gaps.stretch_of_end[order]
+    _, longest, place = np.unique(gap, return_index=True, return_inverse=True)
+    is_other = longest[place] != np.arange(gap.size)
+    ends = np.stack([stretch[longest][place], stretch], axis=1)[is_other]
+    across = gap[is_other]
+    for split in _joined(stretches, ends, gaps.middles_nm[across], gaps.lengths_nm[across]):
+        yield replace(split, across_gap=True)
+
+
+def _joined(
+    stretches: Stretches, ends: np.ndarray, points_nm: np.ndarray, rank_nm: np.ndarray
+) -> Iterator[DetectedError]:
+    """One split for each pair of stretches, (p, 2) with repeats, where its rank is least."""
+    ends = np.sort(ends, axis=1)
+    _, pair, counts = np.unique(ends @ (stretches.segment.size, 1), return_inverse=True, return_counts=True)
+    order = np.lexsort((*points_nm.T[::-1], rank_nm, pair))
     first = order[np.cumsum(counts) - counts]
     pairs = ends[first]
     rows = zip(
@@ -211,8 +237,7 @@ def _nodes_nm(stretches: Stretches, chosen: np.ndarray) -> list[np.ndarray]:
     return np.split(stretches.nodes_nm[nodes], np.cumsum(stretches.nodes[chosen])[:-1])
 
 
-def _omissions(stretches: Stretches) -> Iterator[DetectedError]:
-    gaps = omitted_gaps(stretches)
+def _omissions(gaps: OmittedGaps, stretches: Stretches) -> Iterator[DetectedError]:
     around: list[list[int]] = [[] for _ in gaps.lengths_nm]
     for gap, segment in zip(
         gaps.gap_of_end.tolist(), stretches.segment[gaps.stretch_of_end].tolist(), strict=True
@@ -238,7 +263,7 @@ def _point(position_nm: np.ndarray) -> tuple[float, float, float]:
 
 def _rank(error: DetectedError) -> tuple[Any, ...]:
     kind = KINDS.index(error.kind)
-    return -error.length_nm, kind, error.skeletons, error.segments, error.point_nm
+    return -error.length_nm, kind, error.skeletons, error.segments, error.across_gap, error.point_nm
 
 
 def _parsed(line: str, where: str) -> DetectedError:
@@ -254,13 +279,16 @@ def _parsed(line: str, where: str) -> DetectedError:
             lengths_nm=tuple(map(float, fields.get("lengths_nm", ()))),
             count=fields.get("count", 1),
             tolerant=fields.get("tolerant", True),
+            across_gap=fields.get("across_gap", False),
         )
     except (ValueError, TypeError, KeyError, RecursionError) as problem:
         raise _no_error(where) from problem
     numbers = (z, y, x, error.length_nm, *error.lengths_nm)
     if error.kind not in KINDS or not all(map(math.isfinite, numbers)):
         raise _no_error(where)
-    if type(error.count) is not int or error.count < 1 or type(error.tolerant) is not bool:
+    if type(error.count) is not int or error.count < 1:
+        raise _no_error(where)
+    if type(error.tolerant) is not bool or type(error.across_gap) is not bool:
         raise _no_error(where)
     return error
 
@@ -275,5 +303,5 @@ def _ids(values: Iterable[Any]) -> tuple[int, ...]:
 def _no_error(where: str) -> EvaluationError:
     return EvaluationError(
         f"{where}: not an object with kind ({', '.join(KINDS)}), point_nm (z, y, x), segments, skeletons, "
-        "length_nm and, unless it is older, lengths_nm, count and tolerant; run evaluate again"
+        "length_nm and, unless it is older, lengths_nm, count, tolerant and across_gap; run evaluate again"
     )

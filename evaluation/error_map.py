@@ -2,6 +2,7 @@
 
 Drawn like three sides of a box: xy, beneath it xz, to its right zy, all at one scale and aligned. The area of
 a mark grows with the length at stake. Mergers that do not count under the tolerance are faint, and beneath.
+A split across a gap lies upon the omission that is there.
 """
 
 from __future__ import annotations

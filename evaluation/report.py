@@ -58,8 +58,8 @@ _DEFINITIONS = {
     "splits that an unsegmented gap hides.",
     "mergers": "for each segment that holds more than one skeleton, the skeletons on it less one.",
     "omissions": "skeleton edges with an end that lies in no segment.",
-    "at stake": "of a split, the path in the smaller of its two segments; of a merger, the path in the "
-    "segment of the skeleton that has less of it there; of an omitted stretch, its length.",
+    "at stake": "of a split, across a gap or not, the path in the smaller of its two segments; of a merger, "
+    "the path in the segment of the skeleton that has less of it there; of an omitted stretch, its length.",
     "run": "the path of one skeleton inside one segment that merges nothing.",
 }
 
@@ -168,10 +168,12 @@ def _passed_on(report: Report, folder: Path | None) -> Report:
 
 
 def _kind_counts(errors: Sequence[DetectedError]) -> dict[str, int]:
-    """How many errors there are of each kind, of mergers those that count under the tolerance and others."""
+    """How many errors there are of each kind; of mergers those that count under the tolerance and others, of
+    splits also how many lie across gaps.
+    """
     counts = {kind: sum(each.kind == kind for each in errors) for kind in ("split", "merger", "omission")}
     counts["forgiven"] = sum(not each.tolerant for each in errors)
-    counts["across_gaps"] = sum(each.kind == "omission" and len(each.segments) > 1 for each in errors)
+    counts["across_gaps"] = sum(each.across_gap for each in errors)
     return counts | {"merger": counts["merger"] - counts["forgiven"]}
 
 

@@ -111,9 +111,37 @@ def test_the_mergers_of_a_segment_have_no_more_at_stake_than_the_path_in_it(seed
 
 
 def test_a_run_of_omitted_edges_is_one_record_at_its_middle() -> None:
-    assert errors_of(lines([5, 5, 0, 0, 0, 7])) == [
-        DetectedError("omission", (0, 0, 30), (5, 7), (1,), 40, count=4)
+    assert errors_of(lines([5, 5, 0, 0, 0, 5])) == [
+        DetectedError("omission", (0, 0, 30), (5,), (1,), 40, count=4)
     ]
+
+
+def test_a_split_across_a_gap_costs_the_smaller_side_beside_the_omission() -> None:
+    assert errors_of(lines([7, 7, 7, 7, 0, 0, 0, 5, 5, 5])) == [
+        DetectedError("omission", (0, 0, 50), (5, 7), (1,), 40, count=4),
+        DetectedError("split", (0, 0, 50), (5, 7), (1,), 20, (20, 30), across_gap=True),
+    ]
+
+
+def test_gaps_between_the_same_two_segments_are_one_split_at_the_shortest() -> None:
+    splits = [error for error in errors_of(lines([7, 7, 0, 0, 5, 0, 7, 5, 5])) if error.kind == "split"]
+    assert splits == [
+        DetectedError("split", (0, 0, 65), (5, 7), (1,), 10, (10, 10)),
+        DetectedError("split", (0, 0, 50), (5, 7), (1,), 10, (10, 10), 2, across_gap=True),
+    ]
+
+
+def test_of_the_segments_around_a_gap_the_longest_is_split_from_each_other() -> None:
+    # Arms along x, y and z from a fork in no segment: 20, 30 and 10 nm of segments 9, 8 and 7.
+    nodes = [(0, 0, 0), (0, 0, 10), (0, 0, 30), (0, 10, 0), (0, 40, 0), (10, 0, 0), (20, 0, 0)]
+    skeleton = Skeleton(nodes, [(0, 1), (1, 2), (0, 3), (3, 4), (0, 5), (5, 6)])
+    omission, *splits = errors_of(Case({1: skeleton}, {1: [0, 9, 9, 8, 8, 7, 7]}))
+    assert (omission.kind, omission.segments, omission.length_nm) == ("omission", (7, 8, 9), 30)
+    assert [(each.segments, each.length_nm, each.lengths_nm) for each in splits] == [
+        ((8, 9), 20, (30, 20)),
+        ((7, 8), 10, (10, 30)),
+    ]
+    assert all(each.across_gap and each.point_nm == omission.point_nm for each in splits)
 
 
 def test_omissions_at_an_end_between_islands_and_of_a_whole_skeleton() -> None:
@@ -128,7 +156,10 @@ def test_a_branched_omission_lies_halfway_along_its_longest_path() -> None:
     # From a fork at x = 0: 10 nm into segment 1, 30 nm into segment 2 and 90 nm into none.
     nodes = [(0, 0, 0), (0, 10, 0), (0, -30, 0), (0, 0, 40), (0, 0, 90)]
     case = Case({1: Skeleton(nodes, [(0, 1), (2, 0), (0, 3), (4, 3)])}, {1: [0, 1, 2, 0, 0]})
-    assert errors_of(case) == [DetectedError("omission", (0, 0, 30), (1, 2), (1,), 130, count=4)]
+    assert errors_of(case) == [
+        DetectedError("omission", (0, 0, 30), (1, 2), (1,), 130, count=4),
+        DetectedError("split", (0, 0, 30), (1, 2), (1,), 0, (0, 0), across_gap=True),
+    ]
 
 
 def test_a_node_in_no_segment_without_edges_is_no_omission() -> None:
@@ -143,13 +174,21 @@ def test_records_agree_with_the_counted_figures(seed: int) -> None:
     figures, found = erl_metrics(case.skeletons, case.labels), errors_of(case)
     counts: Counter[str] = Counter()
     for error in found:
-        counts[error.kind] += error.count
-    names = {"split": "splits", "merger": "mergers", "omission": "omissions"}
+        counts["across" if error.across_gap else error.kind] += error.count
+    names = {
+        **{"split": "splits", "across": "splits_across_gaps"},
+        **{"merger": "mergers", "omission": "omissions"},
+    }
     assert {kind: counts[kind] for kind in names} == {kind: figures[name] for kind, name in names.items()}
     hidden = sum(max(len(error.segments) - 1, 0) for error in found if error.kind == "omission")
     assert hidden == figures["splits_across_gaps"]
-    pairs = [(error.skeletons, error.segments) for error in found if error.kind == "split"]
+    splits = [error for error in found if error.kind == "split"]
+    pairs = [(error.skeletons, error.segments, error.across_gap) for error in splits]
     assert len(set(pairs)) == len(pairs)
+    assert all(error.length_nm == min(error.lengths_nm) for error in splits)
+    omitted = {error.point_nm: error.segments for error in found if error.kind == "omission"}
+    for error in splits:
+        assert not error.across_gap or set(error.segments) <= set(omitted[error.point_nm])
     omitted_nm = sum(
         skeleton.edge_lengths_nm[(case.segments[i][skeleton.edges] == 0).any(axis=1)].sum()
         for i, skeleton in case.skeletons.items()
@@ -170,7 +209,8 @@ def test_records_do_not_depend_on_the_order_of_skeletons_nodes_and_edges(seed: i
         changed.segments[skeleton_id] = case.segments[skeleton_id][order]
     for one, other in zip(errors_of(case), errors_of(changed), strict=True):
         assert (one.kind, one.segments, one.skeletons) == (other.kind, other.segments, other.skeletons)
-        assert (one.count, one.tolerant) == (other.count, other.tolerant)
+        said = (one.count, one.tolerant, one.across_gap)
+        assert said == (other.count, other.tolerant, other.across_gap)
         assert one.lengths_nm == pytest.approx(other.lengths_nm, abs=1e-6)
         assert one.point_nm == pytest.approx(other.point_nm, abs=1e-6)
         assert one.length_nm == pytest.approx(other.length_nm, abs=1e-6)
@@ -294,13 +334,14 @@ def test_of_huge_sets_the_closest_points_are_still_found(monkeypatch: pytest.Mon
 def test_errors_survive_a_file_exactly(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     found = [error for _ in range(20) for error in errors_of(random_case(rng), tolerance_nodes=2)]
-    assert {error.tolerant for error in found} == {True, False}
+    assert {error.tolerant for error in found} == {error.across_gap for error in found} == {True, False}
     found.append(DetectedError("omission", (0.1, -1e-300, 1e9), (), (2**64 - 1,), 0.0))
     write_errors(tmp_path / "new" / "errors.jsonl", found)
     assert read_errors(tmp_path / "new" / "errors.jsonl") == found
     first = json.loads((tmp_path / "new" / "errors.jsonl").read_text().splitlines()[0])
     assert list(first) == [
-        *("kind", "point_nm", "segments", "skeletons", "length_nm", "lengths_nm", "count", "tolerant")
+        *("kind", "point_nm", "segments", "skeletons", "length_nm", "lengths_nm"),
+        *("count", "tolerant", "across_gap"),
     ]
     assert all(type(each) is str for each in first["segments"] + first["skeletons"])
     write_errors(tmp_path / "none.jsonl", [])
@@ -329,8 +370,24 @@ OLD = '"kind": "split", "point_nm": [0, 0, 0], "segments": [1, 2], "skeletons": 
         f'{{{OLD}, "lengths_nm": 1}}',
         f'{{{OLD}, "count": 0}}',
         f'{{{OLD}, "tolerant": 1}}',
+        f'{{{OLD}, "across_gap": 1}}',
     ],
-    ids=["no JSON", "number", "fields", "kind", "two axes", "NaN", "ID", "path", "paths", "count", "yes"],
+    ids=[
+        *(
+            "no JSON",
+            "number",
+            "fields",
+            "kind",
+            "two axes",
+            "NaN",
+            "ID",
+            "path",
+            "paths",
+            "count",
+            "tolerant",
+        ),
+        "across",
+    ],
 )
 def test_a_line_that_is_no_error_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "errors.jsonl"

@@ -237,9 +237,22 @@ def test_mergers_within_the_tolerance_are_told_apart_and_faint() -> None:
     (plot,) = (p for p in re.findall(r"<svg.*?</svg>", page, re.DOTALL) if "projected" in p)
     marks = re.findall(r"<use [^>]*fill: #e4662c[^>]*fill-opacity: ([0-9.]+)", plot)
     assert marks == ["0.4", "0.9"] * 3
+
+
+def test_splits_across_gaps_are_told_apart() -> None:
     hidden = DetectedError("omission", (1.0, 2.0, 3.0), (1, 2), (7,), 70.0, count=4)
-    text = Reader(render(report(stage(errors=[hidden])))).text
-    assert "1 omitted stretches, 1 of them between different segments" in text
+    across = DetectedError("split", (1.0, 2.0, 3.0), (1, 2), (7,), 90.0, (90.0, 95.0), across_gap=True)
+    page = render(report(stage(errors=[ERRORS[0], across, hidden])))
+    reader = Reader(page)
+    assert "2 splits, 1 of them across gaps 0 mergers 1 omitted stretches" in reader.text
+    assert [row[0] for row in reader.table_with("at stake")[1:]] == [
+        "split",
+        "split across a gap",
+        "omission",
+    ]
+    assert "of them across gaps" not in usual_page()
+    (plot,) = (p for p in re.findall(r"<svg.*?</svg>", page, re.DOTALL) if "projected" in p)
+    assert len(re.findall(r"<(?:use|path) [^>]*fill: #3b7dd8", plot)) == 2 * 3
 
 
 def test_neurons_that_lose_most_come_first_without_any_script() -> None:
