@@ -1,14 +1,17 @@
 """What all commands share: flags of their own, errors on one line, exit codes.
 
 Each command keeps its flags in its own `absl.flags.FlagValues`, so that several commands can live in one
-process. Exit codes: 0 done; 1 the work itself failed; 2 something the user can mend; 130 interrupted.
+process. Exit codes: 0 done; 1 the work itself failed; 2 something the user can mend; 130 interrupted; 141
+when nobody reads any more what is printed (`… | head`).
 """
 
 from __future__ import annotations
 
 import os
+import select
 import sys
 from collections.abc import Callable, Sequence
+from typing import TextIO
 
 from absl import flags
 
@@ -16,6 +19,8 @@ from configs import ConfigView
 from configs.errors import ReconstructionError, WorkError
 
 _HELP = {"-h", "--help", "-help"}
+# The exit code of a command that SIGPIPE ended.
+_UNREAD = 141
 
 
 def run_command(
@@ -35,6 +40,28 @@ def run_command(
     Returns:
       The exit code.
     """
+    try:
+        code = _carried_out(flag_values, usage, main, arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        unread = [stream for stream in (sys.stdout, sys.stderr) if _is_unread(stream)]
+        if not unread:
+            raise
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in unread:  # Python writes what is left when it ends, which must not fail either.
+            os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        return _UNREAD
+
+
+def _carried_out(
+    flag_values: flags.FlagValues,
+    usage: str,
+    main: Callable[[Sequence[str]], int | None],
+    arguments: Sequence[str] | None,
+) -> int:
+    """`run_command`, as long as what it prints is read."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if _HELP & set(arguments):
@@ -56,6 +83,16 @@ def run_command(
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         return 130
+
+
+def _is_unread(stream: TextIO) -> bool:
+    """Whether a stream is a pipe that nobody reads any more."""
+    try:
+        watched = select.poll()
+        watched.register(stream.fileno(), 0)
+        return any(event & select.POLLERR for _, event in watched.poll(0))
+    except (AttributeError, OSError, ValueError):  # No such call here, or a stream without a file.
+        return False
 
 
 def load_keras_quietly() -> None:
