@@ -102,7 +102,11 @@ def opened(values: flags.FlagValues) -> Opened:
 
 
 def leave_figures(
-    values: flags.FlagValues, subject: Opened, figures: Mapping[str, Any], **settings: Any
+    values: flags.FlagValues,
+    subject: Opened,
+    figures: Mapping[str, Any],
+    scores: str | None = None,
+    **settings: Any,
 ) -> str:
     """Writes the figures to metrics.json, if there is one, with what they follow from.
 
@@ -110,13 +114,16 @@ def leave_figures(
       values: the flags.
       subject: what was compared.
       figures: by name; their `box` becomes a part of the record.
+      scores: SPEC of the probabilities, if there are any.
       **settings: whatever else the figures follow from.
 
     Returns:
       The last lines to print: the box, and where the results are.
     """
     from evaluation.extents import shares
+    from evaluation.report import MADE_WITH
     from evaluation.result_files import COMPARED, FIGURES, update_metrics
+    from jobs.versions import installed_versions
     from volumes import Box
 
     plain = {name: value for name, value in figures.items() if name != "box"}
@@ -129,11 +136,13 @@ def leave_figures(
             FIGURES: sorted(plain),
             "prediction": subject.prediction.spec,
             "labels": subject.labels.spec,
+            **({} if scores is None else {"scores": scores}),
             "box": {"start": start, "stop": stop},
             "voxel_size_nm": list(subject.labels.voxel_size_nm),
             "shares": shares(box, {"prediction": subject.prediction, "labels": subject.labels}),
-            "ignore": values["ignore"].value,
-            **settings,
+            "settings": {"ignore": values["ignore"].value, **settings},
+            "notes": subject.notes,
+            "versions": installed_versions(MADE_WITH),
         }
         update_metrics(subject.output, {values["name"].value: {**plain, COMPARED: compared}})
         lines.append(f"results: {subject.output}")

@@ -134,7 +134,7 @@ def test_clefts_are_measured(volumes: dict[str, np.ndarray], capsys: pytest.Capt
     expected = cleft_distances(volumes["synapses"], volumes["true_synapses"], SIZE_NM, threshold_nm=30)
     for name in ("adgt_nm", "adf_nm", "cremi_score_nm", "n_false_positive", "recall"):
         assert figures[name] == pytest.approx(expected[name])
-    assert figures["compared"]["threshold_nm"] == 30
+    assert figures["compared"]["settings"] == {"ignore": None, "threshold_nm": 30, "cremi": []}
     table = capsys.readouterr().out
     assert f"CREMI score {figures['cremi_score_nm']:.3f} nm" in table and "found to true" in table
 
@@ -188,6 +188,24 @@ def test_what_cannot_be_compared_is_refused(
     assert not Path("r/metrics.json").exists()
 
 
+def test_the_record_says_what_figures_follow_from(volumes: dict[str, np.ndarray]) -> None:
+    assert run("classes", *BASE, "--classes", "a,b,c", "--scores", "v.h5:scores", "--ignore", "7") == 0
+    figures = metrics("r")["classes"]
+    compared = figures["compared"]
+    assert compared.pop("versions")["numpy"] == np.__version__
+    assert compared == {
+        "figures": sorted(figures.keys() - {"compared"}),
+        "prediction": "v.h5:found",
+        "labels": "v.h5:true",
+        "scores": "v.h5:scores",
+        "box": {"start": [0, 0, 0], "stop": list(SHAPE)},
+        "voxel_size_nm": list(SIZE_NM),
+        "shares": {"prediction": 1, "labels": 1},
+        "settings": {"ignore": 7, "classes": ["a", "b", "c"]},
+        "notes": [],
+    }
+
+
 @pytest.mark.parametrize("arguments", [("classes",), ("classes", "--instances"), ("clefts",)])
 def test_volumes_with_their_axes_turned_are_refused(
     volumes: dict[str, np.ndarray], arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
@@ -209,6 +227,7 @@ def test_a_note_tells_of_volumes_that_meet_in_part(
     line = "only z 3:6, y 0:20, x 0:24 is compared, which both volumes hold: 50 % of the prediction and 75 %"
     assert line in message(capsys)
     compared = metrics("r")[name]["compared"]
+    assert [note.startswith(line) for note in compared["notes"]] == [True]
     assert compared["shares"] == {"prediction": 0.5, "labels": 0.75}
     box = "start { x: 0 y: 0 z: 3 } size { x: 24 y: 20 z: 3 }"
     assert run(*arguments, "--box", box) == 0 and "only" not in message(capsys)
