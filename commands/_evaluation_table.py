@@ -34,6 +34,7 @@ def evaluation_table(stages: Sequence[StageFigures], settings: ConfigView, box: 
         "nERL": ("all", "nerl"),
         f"nERL {settings.merger_tolerance_nm:g}nm": ("all", f"nerl_tolerant_{tolerance}"),
         "splits/mm": ("all", "splits_per_mm"),
+        "with gaps": ("all", "splits_with_gaps_per_mm"),
         "mergers/mm": ("all", "mergers_per_mm"),
     }
     known = {key for _, key in columns.values() if any(key in stage.metrics for stage in stages)}
@@ -49,7 +50,8 @@ def evaluation_table(stages: Sequence[StageFigures], settings: ConfigView, box: 
     z, y, x = box.shape
     convention = "unsegmented voxels are one object" if one_object else "segmented voxels only"
     overlap_words = f"VOI in bits, {convention}; " if "voi_split" in known else ""
-    return "\n".join([*lines, f"{overlap_words}box {box} ({z} x {y} x {x} voxels)"])
+    gap_words = "with gaps: splits/mm with those across gaps; " if "splits_with_gaps_per_mm" in known else ""
+    return "\n".join([*lines, f"{overlap_words}{gap_words}box {box} ({z} x {y} x {x} voxels)"])
 
 
 def _cell(figures: Mapping[str, Any], kind: str, key: str) -> str:

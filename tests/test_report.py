@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from commands._evaluation_table import evaluation_table
 from evaluation._local_paths import without_folders
 from evaluation.best_overlap import best_ious
-from evaluation.comparison import StageFigures
+from evaluation.comparison import StageFigures, evaluation_settings
 from evaluation.detected_errors import DetectedError
 from evaluation.errors import EvaluationError
 from evaluation.overlap import contingency, table_metrics
@@ -253,6 +254,17 @@ def test_splits_across_gaps_are_told_apart() -> None:
     assert "of them across gaps" not in usual_page()
     (plot,) = (p for p in re.findall(r"<svg.*?</svg>", page, re.DOTALL) if "projected" in p)
     assert len(re.findall(r"<(?:use|path) [^>]*fill: #3b7dd8", plot)) == 2 * 3
+
+
+def test_the_printed_table_has_splits_with_those_across_gaps() -> None:
+    table = evaluation_table([stage()], evaluation_settings(), Box.from_shape(SHAPE)).splitlines()
+    heads, cells = re.split(r"\s{2,}", table[0]), re.split(r"\s{2,}", table[1])
+    place = heads.index("splits/mm")
+    assert heads[place : place + 3] == ["splits/mm", "with gaps", "mergers/mm"]
+    assert cells[place : place + 3] == ["30", "80", "10"]
+    assert "with gaps: splits/mm with those across gaps; box" in table[2]
+    plain = stage(metrics=table_metrics(contingency(split_truth(), truth())))
+    assert "gaps" not in evaluation_table([plain], evaluation_settings(), Box.from_shape(SHAPE))
 
 
 def test_neurons_that_lose_most_come_first_without_any_script() -> None:
