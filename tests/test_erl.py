@@ -202,6 +202,13 @@ def test_leaving_a_plane_out_changes_nothing_but_the_kind_of_split() -> None:
     assert cut["splits_with_gaps_per_mm"] == gap["splits_with_gaps_per_mm"]
 
 
+def test_leaving_out_a_stray_bit_amid_a_segment_leaves_out_its_splits() -> None:
+    stray, gap = (lines([1, 1, middle, 1, 1]) for middle in (2, 0))
+    stray, gap = (erl_metrics(case.skeletons, case.labels) for case in (stray, gap))
+    assert stray["splits_with_gaps_per_mm"] == pytest.approx(2 / 40e-6)
+    assert gap["splits_with_gaps_per_mm"] == 0
+
+
 def test_every_neuron_has_its_row() -> None:
     case = lines([1, 1, 1, 3, 3], [1, 0, 4, 2, 2], [6])
     assert neuron_table(case.skeletons, case.labels, tolerance_nm=15) == [
