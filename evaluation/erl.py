@@ -16,7 +16,7 @@ Errors are counted where they lie: a split is an edge between two segments, an o
 no segment, and a segment that merges is as many mergers as it has skeletons, less one. A gap, which is a run
 of omissions joined at nodes in no segment, is as many splits across gaps as there are segments at its ends,
 less one: without them a segmentation that leaves out a plane between two segments would have no split there.
-Leaving out can still lower their sum: a stray bit of another segment amid one is two splits, a gap there none.
+Leaving out can still lower their sum: a stray bit of another segment amid one is two splits, a gap none.
 
 Inputs: skeletons (nodes in nm, zyx) and the segments of their nodes (`evaluation.node_labels`). Outputs: nm,
 mm and shares. Time is linear in nodes and edges.
