@@ -89,7 +89,7 @@ def opened(values: flags.FlagValues) -> Opened:
     from volumes import Box
 
     if output is not None:
-        read_metrics(output)
+        _require_no_segmentation(output, values["name"].value, read_metrics(output))
         require_writable_file(output)
     given_nm = voxel_size_of_flag(values["voxel_size_nm"].value)
     prediction, labels = (open_named(values[name].value, given_nm) for name in ("prediction", "labels"))
@@ -99,6 +99,17 @@ def opened(values: flags.FlagValues) -> Opened:
     if line is not None:
         subject.note(line)
     return subject
+
+
+def _require_no_segmentation(output: Path, name: str, known: Mapping[str, Any]) -> None:
+    """Refuses a stage that a comparison of a segmentation left, whose tables and report lie beside it."""
+    from evaluation.result_files import COMPARED
+
+    if "segmentation" in known.get("stages", {}).get(name, {}).get(COMPARED, {}):
+        raise flags.Error(
+            f"stage {name!r} of {output} holds a comparison of a segmentation, whose tables and report lie "
+            "beside it; give another --name or --output"
+        )
 
 
 def leave_figures(
