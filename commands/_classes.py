@@ -14,7 +14,7 @@ One table is printed. Figures go to metrics.json (--output), where others are ke
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +95,8 @@ def _classes(subject: Opened) -> str:
         figures = compare_classes(
             subject.prediction, subject.labels, subject.box, classes=names, ignore=FLAGS["ignore"].value
         )
+        if scores and names is None:
+            _require_scores(subject, figures["per_class"], scores)
         if scores:
             figures |= class_average_precisions(
                 scores, subject.labels, subject.box, classes=names, ignore=FLAGS["ignore"].value
@@ -144,7 +146,7 @@ def _overall(figures: dict[str, Any]) -> str:
 def _channels(stack: ExitStack, subject: Opened) -> list[Volume]:
     """All channels of the scores, opened."""
     from commands._named_volumes import needed_voxel_size
-    from volumes.errors import VolumeError
+    from volumes.errors import NoChannelError
     from volumes.opening import open_channel
 
     spec = _SCORES.value
@@ -157,6 +159,34 @@ def _channels(stack: ExitStack, subject: Opened) -> list[Volume]:
     while len(found) < _MOST_CHANNELS:
         try:
             found.append(stack.enter_context(open_channel(spec, len(found), voxel_size_nm=size_nm)))
-        except VolumeError:
-            break  # The first could be opened: there is no such channel.
+        except NoChannelError:
+            break
     return found
+
+
+def _require_scores(subject: Opened, occurring: Iterable[str], scores: Sequence[Volume]) -> None:
+    """Refuses scores that lack a class, and tells of a single channel where there are more classes than two.
+
+    Args:
+      subject: what is compared.
+      occurring: the numbers of classes, as text.
+      scores: the channels, of class 1 where there is one.
+
+    Raises:
+      EvaluationError: a class without a channel, so that a mean would be one of the others alone.
+    """
+    lacking = [number for number in occurring if int(number) >= max(2, len(scores))]
+    if not lacking:
+        return
+    if len(scores) == 1:
+        subject.note(
+            f"scores '{_SCORES.value}' have one channel, which is of class 1; average precision is of that "
+            f"class alone, and not of class {', '.join(lacking)}"
+        )
+        return
+    from evaluation.errors import EvaluationError
+
+    raise EvaluationError(
+        f"there are voxels of class {', '.join(lacking)}, but scores '{_SCORES.value}' have {len(scores)} "
+        f"channels, for the classes 0 to {len(scores) - 1}; name scores with a channel for each class"
+    )

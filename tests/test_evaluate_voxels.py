@@ -13,6 +13,8 @@ from tiny_project import metrics, write_volumes
 from commands import evaluate
 from evaluation import average_precision, class_metrics, cleft_distances, confusion_matrix, contingency
 from evaluation.instances import instance_metrics
+from volumes import VolumeError
+from volumes.opening import open_channel
 
 SHAPE = (6, 20, 24)
 SIZE_NM = (10.0, 10.0, 10.0)
@@ -34,7 +36,7 @@ def volumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.nda
     clefts = {name: (rng.random(SHAPE) < 0.02).astype(np.uint8) for name in ("synapses", "true_synapses")}
     write_volumes("v.h5", true=true, found=found, objects=objects, segments=segments, **clefts)
     with h5py.File("v.h5", "r+") as file:
-        for name, voxels in {"scores": scores, "one_score": scores[1]}.items():
+        for name, voxels in {"scores": scores, "two_scores": scores[:2], "one_score": scores[1]}.items():
             file[name] = voxels
             file[name].attrs["resolution"] = SIZE_NM
     return {
@@ -85,8 +87,25 @@ def test_other_classes_take_the_place_of_those_before(volumes: dict[str, np.ndar
     assert set(metrics("r")["other"]["per_class"]) == {"1", "2"}
 
 
-def test_scores_of_one_channel_are_those_of_class_one(volumes: dict[str, np.ndarray]) -> None:
+def test_a_channel_that_cannot_be_opened_is_not_a_missing_one(
+    volumes: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def opener(spec: str, channel: int, **settings: Any) -> Any:
+        if channel == 1:
+            raise VolumeError("channel 1 is damaged; make it again")
+        return open_channel(spec, channel, **settings)
+
+    monkeypatch.setattr("volumes.opening.open_channel", opener)
+    assert run("classes", *BASE, "--scores", "v.h5:scores") == 2
+    assert "channel 1 is damaged" in message(capsys)
+
+
+def test_scores_of_one_channel_are_those_of_class_one(
+    volumes: dict[str, np.ndarray], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run("classes", *BASE, "--scores", "v.h5:one_score") == 0
+    note = "average precision is of that class alone, and not of class 2"
+    assert note in message(capsys) and note in metrics("r")["classes"]["compared"]["notes"][0]
     figures = metrics("r")["classes"]
     exact = average_precision(volumes["scores"][1], volumes["true"])
     assert figures["average_precision"] == pytest.approx(exact, abs=1e-4)
@@ -169,6 +188,7 @@ def test_without_an_output_nothing_is_written(
         (("classes", *BASE, "--instances", "--iou", "1.5"), "IoU threshold 1.5 is out of range"),
         (("classes", *BASE, "--classes", "a,b"), "holds 2, which is no class of 0 … 1"),
         (("classes", *BASE, "--scores", "v.h5:scores", "--classes", "a,b,c,d"), "do not name 3 classes"),
+        (("classes", *BASE, "--scores", "v.h5:two_scores"), "class 2, but scores 'v.h5:two_scores' have 2 c"),
         (("classes", *BASE[:4], "--output", "r/figures.txt"), "end it in .json"),
         (("classes", *BASE, "--name", "a/b"), "names files"),
         (("classes", *BASE, "--voxel_size_nm", "1,2"), "is not three numbers"),
@@ -204,6 +224,20 @@ def test_the_record_says_what_figures_follow_from(volumes: dict[str, np.ndarray]
         "settings": {"ignore": 7, "classes": ["a", "b", "c"]},
         "notes": [],
     }
+
+
+def test_the_stage_of_a_segmentation_is_left_alone(
+    volumes: dict[str, np.ndarray], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = ("--segmentation", "v.h5:segments", "--labels", "v.h5:objects", "--name", "last")
+    assert evaluate.run([*pair, "--output", "r/metrics.json"]) == 0
+    before = {path: path.read_bytes() for path in Path("r").rglob("*") if path.is_file()}
+    capsys.readouterr()
+    for name in ("classes", "clefts"):
+        assert run(name, *BASE, "--name", "last") == 2
+        assert "stage 'last' of r/metrics.json holds a comparison of a segmentation" in message(capsys)
+    assert {path: path.read_bytes() for path in Path("r").rglob("*") if path.is_file()} == before
+    assert run("classes", *BASE) == 0 and set(metrics("r")) == {"last", "classes"}
 
 
 @pytest.mark.parametrize("arguments", [("classes",), ("classes", "--instances"), ("clefts",)])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from volumes.errors import VolumeError
+from volumes.errors import NoChannelError
 
 if TYPE_CHECKING:
     import tensorstore as ts
@@ -26,11 +26,11 @@ def require_channel(spec: str, channel: int, count: int) -> None:
         count: how many there are.
 
     Raises:
-        VolumeError: says how many there are.
+        NoChannelError: says how many there are.
     """
     if not 0 <= channel < count:
         there = "one channel, 0" if count == 1 else f"{count} channels, 0 to {count - 1}"
-        raise VolumeError(f"'{spec}' has no channel {channel}; it has {there}")
+        raise NoChannelError(f"'{spec}' has no channel {channel}; it has {there}")
 
 
 def channel_view(
@@ -49,7 +49,7 @@ def channel_view(
         The array without its channel axis, and the names of the axes left (empty where there were none).
 
     Raises:
-        VolumeError: no such channel.
+        NoChannelError: no such channel.
     """
     names = tuple(axes) or _BARE[-store.rank :]
     if "c" not in names or len(names) != store.rank:

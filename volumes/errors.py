@@ -21,6 +21,10 @@ class NoVoxelSizeError(VolumeError):
     """A volume that does not say its voxel size, opened without one."""
 
 
+class NoChannelError(VolumeError):
+    """A channel that a volume does not have."""
+
+
 @contextmanager
 def mended(problem: str, mend: str, *kinds: type[BaseException]) -> Iterator[None]:
     """Turn errors of the given kinds into a `VolumeError` of one line.

@@ -111,7 +111,8 @@ def open_channel(
         The channel as a volume (zyx); close it or use it as a context manager.
 
     Raises:
-        VolumeError: as for `open_volume`, or there is no such channel (says how many there are).
+        VolumeError: as for `open_volume`.
+        NoChannelError: there is no such channel; says how many there are. It is a `VolumeError` too.
     """
     spec = os.fspath(spec)
     scheme, location = _parse(spec)
