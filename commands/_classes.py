@@ -14,7 +14,7 @@ One table is printed. Figures go to metrics.json (--output), where others are ke
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +65,8 @@ _OF_OBJECTS = {
     "true": "n_truth",
 }
 _MOST_CHANNELS = 256
+# Labels of more values than this are hardly classes.
+_MANY_CLASSES = 64
 
 
 def main(rest: Sequence[str]) -> None:
@@ -101,6 +103,8 @@ def _classes(subject: Opened) -> str:
             figures |= class_average_precisions(
                 scores, subject.labels, subject.box, classes=names, ignore=FLAGS["ignore"].value
             )
+    if names is None:
+        _note_object_ids(subject, figures["per_class"])
     end = leave_figures(FLAGS, subject, figures, classes=names, scores=_SCORES.value)
     ranked = figures.get("average_precision_per_class", {})
     rows = {
@@ -133,6 +137,22 @@ def _instances(subject: Opened) -> str:
     rows |= {f"IoU >= {each['threshold']:g}": each for each in found["by_threshold"]}
     means = {"accuracy": found["mean_accuracy"], "f1": found["mean_f1"]}
     return "\n".join([table_of("objects", _OF_OBJECTS, {**rows, "mean": means}), _overall(figures), end])
+
+
+def _note_object_ids(subject: Opened, per_class: Mapping[str, Mapping[str, Any]]) -> None:
+    """Tells of labels that look like IDs of objects: a great many, or other ones in either volume."""
+    found, true = (
+        {number for number, figures in per_class.items() if figures[key] and number != "0"}
+        for key in ("n_predicted", "n_truth")
+    )
+    mend = "if they are IDs of objects, add --instances"
+    if 2 * len(found & true) < min(len(found), len(true)):
+        subject.note(
+            f"of the classes other than 0, {len(found)} are in the prediction and {len(true)} in the labels, "
+            f"but {len(found & true)} in both; {mend}"
+        )
+    elif len(found | true) > _MANY_CLASSES:
+        subject.note(f"there are {len(found | true)} classes other than 0; {mend}")
 
 
 def _overall(figures: dict[str, Any]) -> str:

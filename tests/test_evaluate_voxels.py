@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,33 @@ def test_the_record_says_what_figures_follow_from(volumes: dict[str, np.ndarray]
         "settings": {"ignore": 7, "classes": ["a", "b", "c"]},
         "notes": [],
     }
+
+
+@pytest.mark.parametrize(
+    ("found", "true", "note"),
+    [
+        (range(102, 117), range(1, 17), "15 are in the prediction and 16 in the labels, but 0 in both"),
+        ([0, 1, 2, 3], [0, 3, 4, 5], "3 are in the prediction and 3 in the labels, but 1 in both"),
+        (range(1, 71), range(1, 71), "there are 70 classes other than 0"),
+        (range(64), range(65), ""),
+        ([0, 1, 2], [0, 2, 3], ""),
+        ([0], [0, 1, 2], ""),
+    ],
+)
+def test_a_note_tells_of_classes_that_look_like_objects(
+    volumes: dict[str, np.ndarray],
+    found: Sequence[int],
+    true: Sequence[int],
+    note: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_volumes("ids.h5", **{k: np.resize(np.uint8(v), SHAPE) for k, v in (("a", found), ("b", true))})
+    pair = ("classes", "--prediction", "ids.h5:a", "--labels", "ids.h5:b", "--output", "r/metrics.json")
+    assert run(*pair) == 0
+    notes = metrics("r")["classes"]["compared"]["notes"]
+    assert len(notes) == bool(note) and "".join(f"note: {each}\n" for each in notes) == message(capsys)
+    assert all(note in each and "add --instances" in each for each in notes)
+    assert run(*pair, "--classes", ",".join(f"c{n}" for n in range(256))) == 0 and not message(capsys)
 
 
 def test_the_stage_of_a_segmentation_is_left_alone(
