@@ -16,6 +16,7 @@ from evaluation.comparison import (
     StageFigures,
     Tell,
     compare_stage,
+    ends_at_box,
     prepare_truth,
 )
 from evaluation.errors import EvaluationError
@@ -95,7 +96,7 @@ def of_volumes(
         labels,
         raw,
         box,
-        asked is not None,
+        asked is not None or ends_at_box(box, segmentation, labels),
         settings,
         settings.to_text(),
         output,
@@ -167,8 +168,9 @@ def _of_project(config: ConfigView, settings: ConfigView, output: Path) -> Subje
     stages: dict[str, Volume] = {each.stage: each for each in finished_stages(workspace)}
     last = list(stages.values())[-1]
     asked = _box_of(settings)
-    clip = asked is not None or region_bounds(config.inference) is not None
     box = compared_box(last, inputs.labels, asked or inputs.box)
+    clip = asked is not None or region_bounds(config.inference) is not None
+    clip = clip or ends_at_box(box, last, inputs.labels)
     return Subject(
         config.name, stages, inputs.labels, inputs.image, box, clip, settings, config.to_text(), output
     )

@@ -90,7 +90,8 @@ def evaluate(
         labels: true objects on the same grid, 0 = unlabelled; None = there are none.
         skeletons: true skeletons (zyx nm) by ID; None = those that the settings name, or else made from the
             labels.
-        box: what is compared, absolute (zyx), and what skeletons are cut to; None: all that is there.
+        box: what is compared, absolute (zyx), and what skeletons are cut to; None: all that is there,
+            which skeletons are cut to if labels are given that do not hold just what the segmentation does.
         settings: the message `Evaluation`, such as `load_config(…).evaluation` or
             `evaluation_settings("merger_tolerance_nm: 50")`; None: the defaults. Its volumes and box do not
             count.
@@ -102,9 +103,24 @@ def evaluate(
     """
     settings = evaluation_settings() if settings is None else settings
     compared = compared_box(segmentation, labels, box, tell)
-    size_nm, clip = segmentation.voxel_size_nm, box is not None
+    size_nm = segmentation.voxel_size_nm
+    clip = box is not None or ends_at_box(compared, segmentation, labels)
     truth = prepare_truth(labels, compared, size_nm, settings, clip=clip, skeletons=skeletons, tell=tell)
     return compare_stage("segmentation", segmentation, truth, compared, settings)
+
+
+def ends_at_box(box: Box, segmentation: Volume, labels: Volume | None) -> bool:
+    """Whether skeletons have to be cut for all figures to speak of the same box, though no box was asked for.
+
+    They have to where the box is what both volumes hold, and not all of each; with skeletons alone, nodes
+    outside the segmentation count as omitted.
+
+    Args:
+        box: what is compared, absolute.
+        segmentation: what is compared.
+        labels: true objects; None = there are none.
+    """
+    return labels is not None and box.size < max(segmentation.bounds.size, labels.bounds.size)
 
 
 def evaluation_settings(text: str = "") -> ConfigView:

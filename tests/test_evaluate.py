@@ -146,7 +146,21 @@ def test_a_box_cuts_volumes_and_skeletons(tubes: np.ndarray) -> None:
     assert run(*BASE, "--skeletons", "skeletons/*.swc", "--box", box) == 0
     assert stage()["voi_split"] == 0
     assert stage()["nodes_outside"] == 0
-    assert stage()["max_erl_nm"] == pytest.approx(400)
+    assert stage()["max_erl_nm"] == pytest.approx(405)
+
+
+def test_edges_longer_than_the_box_keep_their_path_inside(tubes: np.ndarray) -> None:
+    """Which the cut of the segmentation at x 600 nm splits in two."""
+    write_swc(
+        "long.swc", Skeleton(np.array([(55.0, 65.0, -900.0), (55.0, 65.0, 1500.0)]), np.array([(0, 1)]))
+    )
+    arguments = ("--segmentation", "v.h5:split", "--skeletons", "long.swc", "--output", "r/metrics.json")
+    box = "start { x: 30 y: 0 z: 0 } size { x: 60 y: 24 z: 12 }"
+    assert run(*arguments, "--box", box, "--settings", "skeleton_edge_nm: 10") == 0
+    assert stage()["path_length_mm"] == pytest.approx(600e-6)
+    # Nodes lie 10 nm apart, one of them a millionth of a voxel inside x 300 nm.
+    assert stage()["nerl"] == pytest.approx((300**2 + 290**2) / 600**2, rel=1e-6)
+    assert (stage()["splits"], stage()["omissions"]) == (1, 0)
 
 
 SETTINGS = {
@@ -301,7 +315,13 @@ def test_a_part_that_is_compared_is_said(tubes: np.ndarray, capsys: pytest.Captu
     arguments = (*BASE[:2], "--labels", "part.h5:labels", *BASE[4:], "--skeletons", "skeletons/*.swc")
     assert run(*arguments) == 0
     assert "50 % of the segmentation and 100 % of the labels" in message(capsys)
-    assert "50 % of the segmentation" in stage()["compared"]["notes"][0]
+    compared = stage()["compared"]
+    assert "50 % of the segmentation" in compared["notes"][0] and compared["skeletons_cut_to_box"]
+    assert stage()["path_length_mm"] == pytest.approx(2 * 405e-6)
+    with open_volume("v.h5:split") as segmentation, open_volume("part.h5:labels") as labels:
+        lines = read_skeletons("skeletons/*.swc")
+        found = compare(segmentation, labels=labels, skeletons=lines, tell=lambda _: None)
+    assert found.metrics["erl_nm"] == stage()["erl_nm"]
 
 
 @pytest.mark.parametrize("unit", ["skeleton_unit_nm: 1000", ""], ids=["said", "unsaid"])
@@ -465,9 +485,9 @@ def test_a_skeleton_is_cut_to_what_lies_in_a_box() -> None:
     radii = Skeleton(line.nodes_nm, line.edges, np.arange(5.0))
     found = inside({3: radii, 5: straight(9000.0)}, Box((0, 0, 1), (10, 10, 4)), (10, 10, 10))
     assert list(found) == [3]
-    assert found[3].nodes_nm[:, 2].tolist() == [15, 25, 35]
-    assert found[3].edges.tolist() == [[0, 1], [1, 2]]
-    assert found[3].radii_nm is not None and found[3].radii_nm.tolist() == [1, 2, 3]
+    assert found[3].nodes_nm[:, 2].tolist() == pytest.approx([15, 25, 35, 10, 40])
+    assert found[3].edges.tolist() == [[3, 0], [0, 1], [1, 2], [2, 4]]
+    assert found[3].radii_nm is not None and found[3].radii_nm.tolist() == pytest.approx([1, 2, 3, 0.5, 3.5])
 
 
 @pytest.fixture(scope="module")
