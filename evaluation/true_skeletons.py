@@ -112,7 +112,7 @@ def true_skeletons(
 def inside(
     skeletons: Mapping[int, Skeleton], box: Box, voxel_size_nm: Sequence[float]
 ) -> dict[int, Skeleton]:
-    """What of skeletons lies in a box: its nodes, and the edges with both ends among them.
+    """What of skeletons lies in a box, cut exactly at its faces; see `volumes.skeletons.cut_skeleton`.
 
     Args:
         skeletons: by ID.
@@ -120,18 +120,12 @@ def inside(
         voxel_size_nm: zyx.
 
     Returns:
-        By ID; those without a node in the box are left out.
+        By ID; those without a node or path in the box are left out.
     """
-    low_nm, high_nm = (np.array(corner) * voxel_size_nm for corner in (box.start, box.stop))
-    found = {}
-    for name, each in skeletons.items():
-        kept = np.all((each.nodes_nm >= low_nm) & (each.nodes_nm < high_nm), axis=1)
-        if kept.any():
-            new = np.cumsum(kept) - 1
-            radii = None if each.radii_nm is None else each.radii_nm[kept]
-            edges = each.edges[kept[each.edges].all(axis=1)]
-            found[name] = Skeleton(each.nodes_nm[kept], new[edges], radii)
-    return found
+    from volumes.skeletons import cut_skeleton
+
+    cut = {name: cut_skeleton(each, box, voxel_size_nm) for name, each in skeletons.items()}
+    return {name: each for name, each in cut.items() if each is not None}
 
 
 def _named(

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volumes import Skeleton, VolumeError, read_swc, resample_skeleton, write_swc
+from volumes import Box, Skeleton, VolumeError, read_swc, resample_skeleton, write_swc
+from volumes.skeletons import cut_skeleton
 
 
 @st.composite
@@ -250,3 +251,55 @@ def test_resampling_leaves_edges_of_no_length_and_lone_nodes() -> None:
 def test_an_edge_length_is_above_0(edge_nm: float) -> None:
     with pytest.raises(VolumeError, match="give a length above 0"):
         resample_skeleton(Skeleton(np.zeros((1, 3)), []), edge_nm)
+
+
+def _path_inside(skeleton: Skeleton, box: Box, size: np.ndarray) -> float:
+    """By the order of the crossings of each edge, piece by piece, in voxels of exact fractions."""
+    total = 0.0
+    for a, b in skeleton.edges:
+        first, last = skeleton.nodes_nm[a], skeleton.nodes_nm[b]
+        cuts = {0.0, 1.0}
+        for axis in range(3):
+            for face in (box.start[axis] * size[axis], box.stop[axis] * size[axis]):
+                if first[axis] != last[axis]:
+                    cuts.add((face - first[axis]) / (last[axis] - first[axis]))
+        inner = sorted(at for at in cuts if 0 <= at <= 1)
+        for before, after in zip(inner, inner[1:], strict=False):
+            middle = (first + (before + after) / 2 * (last - first)) / size
+            if np.all((middle >= box.start) & (middle < box.stop)):
+                total += (after - before) * np.linalg.norm(last - first)
+    return float(total)
+
+
+@given(forests(), st.integers(0, 99), st.sampled_from([1e3, 1e5, 1e6]))
+def test_a_cut_skeleton_has_all_path_inside_the_box(skeleton: Skeleton, seed: int, reach: float):
+    rng = np.random.default_rng(seed)
+    size = rng.choice([4.0, 8.1, 33.0], 3)
+    middle = rng.normal(0, 5e4, 3) / size
+    half = rng.uniform(1, reach, 3) / size
+    start, stop = np.floor(middle - half).astype(int), np.ceil(middle + half).astype(int)
+    box = Box(tuple(start.tolist()), tuple(stop.tolist()))
+    found = cut_skeleton(skeleton, box, size)
+    expected = _path_inside(skeleton, box, size)
+    cut = 0.0 if found is None else found.length_nm
+    # Each end of a cut edge lies up to a millionth of a voxel away from the face.
+    assert cut == pytest.approx(expected, rel=1e-9, abs=1e-3)
+    if found is not None:
+        voxels = np.floor(found.nodes_nm / size)
+        assert np.all((voxels >= start) & (voxels < stop))
+        assert (found.radii_nm is None) == (skeleton.radii_nm is None)
+
+
+def test_a_skeleton_inside_a_box_stays_as_it_is_and_one_outside_is_none():
+    skeleton = Skeleton(np.array([(0.0, 0, 0), (9.999999999, 5, 5), (0, 0, 0)]), np.array([(0, 1), (2, 0)]))
+    whole = cut_skeleton(skeleton, Box((0, 0, 0), (1, 1, 1)), (10, 10, 10))
+    assert whole is not None and np.array_equal(whole.nodes_nm, skeleton.nodes_nm)
+    assert np.array_equal(whole.edges, skeleton.edges)
+    assert cut_skeleton(skeleton, Box((1, 0, 0), (2, 1, 1)), (10, 10, 10)) is None
+
+
+def test_an_edge_along_a_face_belongs_to_the_box_behind_it():
+    along = Skeleton(np.array([(10.0, 5, -50), (10, 5, 50)]), np.array([(0, 1)]))
+    assert cut_skeleton(along, Box((0, 0, 0), (1, 1, 1)), (10, 10, 10)) is None
+    behind = cut_skeleton(along, Box((1, 0, 0), (2, 1, 1)), (10, 10, 10))
+    assert behind is not None and behind.length_nm == pytest.approx(10, abs=1e-4)

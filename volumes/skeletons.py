@@ -1,4 +1,4 @@
-"""`Skeleton`: the centre line of one neuron as a forest of nodes, and the same with shorter edges.
+"""`Skeleton`: the centre line of one neuron as a forest of nodes; the same with shorter edges or cut.
 
 Nodes are in nanometres, zyx, like everything in this repository; a node at p lies in the voxel
 floor(p / voxel size). Files: `swc` for one skeleton, `skeleton_sets` for many.
@@ -7,11 +7,16 @@ floor(p / voxel size). Files: `swc` for one skeleton, `skeleton_sets` for many.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from volumes.box import Box
 from volumes.errors import VolumeError
+
+# In voxels: how far inside a face of a box a cut edge ends, so that rounding leaves the end in the box.
+_INSIDE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +82,54 @@ def resample_skeleton(skeleton: Skeleton, edge_nm: float) -> Skeleton:
     return Skeleton(
         np.concatenate([nodes, new_nodes]), _chained(skeleton.edges, pieces, len(nodes)), new_radii
     )
+
+
+def cut_skeleton(skeleton: Skeleton, box: Box, voxel_size_nm: Sequence[float]) -> Skeleton | None:
+    """What of a skeleton lies in a box: its nodes, and all path inside, also of edges that only pass through.
+
+    Args:
+        skeleton: any.
+        box: absolute voxels, zyx, half open.
+        voxel_size_nm: zyx.
+
+    Returns:
+        The nodes inside in their order, then the ends of edges that were cut, which lie a millionth of
+        a voxel inside the face; radii change linearly along an edge. None where neither nodes nor path are in
+        the box.
+    """
+    size = np.asarray(voxel_size_nm, np.float64)
+    voxels = np.floor(skeleton.nodes_nm / size)
+    kept = np.all((voxels >= box.start) & (voxels < box.stop), axis=1)
+    ends, whole = skeleton.nodes_nm[skeleton.edges], kept[skeleton.edges].all(axis=1)
+    along = _between_faces(ends, np.array(box.start) * size, np.array(box.stop) * size)
+    # Ends that are inside stay where they are.
+    along = np.where(kept[skeleton.edges], [0.0, 1.0], along)
+    used = whole | (along[:, 0] < along[:, 1])
+    fresh = used[:, None] & ~kept[skeleton.edges]
+    count, (edge, side) = int(kept.sum()), np.nonzero(fresh)
+    if count + len(edge) == 0:
+        return None
+    at = along[edge, side]
+    low_nm, high_nm = (np.array(box.start) + _INSIDE) * size, (np.array(box.stop) - _INSIDE) * size
+    new_nodes = np.clip(_between(ends, edge, at[:, None]), low_nm, high_nm)
+    edges = (np.cumsum(kept) - 1)[skeleton.edges]
+    edges[edge, side] = np.arange(count, count + len(edge))
+    radii = skeleton.radii_nm
+    if radii is not None:
+        radii = np.append(radii[kept], _between(radii[skeleton.edges], edge, at))
+    return Skeleton(np.concatenate([skeleton.nodes_nm[kept], new_nodes]), edges[used], radii)
+
+
+def _between_faces(ends_nm: np.ndarray, low_nm: np.ndarray, high_nm: np.ndarray) -> np.ndarray:
+    """(m, 2): from where to where along each edge (0 to 1) it is in a box; an empty stretch if it is not."""
+    first, step = ends_nm[:, 0], ends_nm[:, 1] - ends_nm[:, 0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        faces = np.stack([(low_nm - first) / step, (high_nm - first) / step])
+    within = (first >= low_nm) & (first < high_nm)
+    still = step == 0
+    enter = np.where(still, np.where(within, 0.0, np.inf), faces.min(axis=0)).max(axis=1, initial=0)
+    leave = np.where(still, np.inf, faces.max(axis=0)).min(axis=1, initial=1)
+    return np.stack([enter, leave], axis=1)
 
 
 def _cuts(pieces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
