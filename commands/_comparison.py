@@ -220,11 +220,8 @@ def carry_out(subject: Subject, tell: Tell) -> list[StageFigures]:
         )
         for name, volume in subject.segmentations.items()
     ]
-    outside = stages[-1].metrics.get("nodes_outside", 0)
-    if outside:
-        note(
-            f"{outside} nodes of the skeletons lie outside the segmentation; the path there counts as omitted"
-        )
+    for line in stages[-1].notes:
+        note(line)
     if subject.output is not None:
         from commands._comparison_files import write_results
 

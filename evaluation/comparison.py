@@ -7,8 +7,9 @@ once where skeletons pass. Files of figures are those of `evaluation.result_file
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,6 +64,7 @@ class StageFigures:
         runs_nm: (n,) lengths of the runs that count, nm, mergers forgiven as `merger_tolerance_nm` says.
         objects: the best segment of each true object; None without labels.
         partner: the true object of each segment where each is the other's largest partner.
+        notes: lines about what is allowed but worth knowing; of `evaluate`, all it told.
     """
 
     name: str
@@ -72,6 +74,7 @@ class StageFigures:
     runs_nm: np.ndarray = field(default_factory=lambda: np.zeros(0))
     objects: BestOverlaps | None = None
     partner: Mapping[int, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 def evaluate(
@@ -81,7 +84,8 @@ def evaluate(
     skeletons: Mapping[int, Skeleton] | None = None,
     box: Box | None = None,
     settings: ConfigView | None = None,
-    tell: Tell = lambda _: None,
+    memory_gb: float = MEMORY_GB,
+    tell: Tell = warnings.warn,
 ) -> StageFigures:
     """Compares a segmentation with labels, skeletons, or both; writes nothing.
 
@@ -95,18 +99,37 @@ def evaluate(
         settings: the message `Evaluation`, such as `load_config(…).evaluation` or
             `evaluation_settings("merger_tolerance_nm: 50")`; None: the defaults. Its volumes and box do not
             count.
-        tell: called with lines about what is allowed but worth knowing.
+        memory_gb: for the work, in 10^9 bytes.
+        tell: called with lines about what is allowed but worth knowing, which are also in the result.
 
     Raises:
         EvaluationError: what cannot be compared.
         VolumeError: what cannot be read.
     """
     settings = evaluation_settings() if settings is None else settings
-    compared = compared_box(segmentation, labels, box, tell)
+    notes: list[str] = []
+
+    def note(line: str) -> None:
+        notes.append(line)
+        tell(line)
+
+    compared = compared_box(segmentation, labels, box, note)
     size_nm = segmentation.voxel_size_nm
     clip = box is not None or ends_at_box(compared, segmentation, labels)
-    truth = prepare_truth(labels, compared, size_nm, settings, clip=clip, skeletons=skeletons, tell=tell)
-    return compare_stage("segmentation", segmentation, truth, compared, settings)
+    truth = prepare_truth(
+        labels,
+        compared,
+        size_nm,
+        settings,
+        clip=clip,
+        skeletons=skeletons,
+        memory_gb=memory_gb,
+        tell=note,
+    )
+    found = compare_stage("segmentation", segmentation, truth, compared, settings, memory_gb=memory_gb)
+    for line in found.notes:
+        tell(line)
+    return replace(found, notes=(*notes, *found.notes))
 
 
 def ends_at_box(box: Box, segmentation: Volume, labels: Volume | None) -> bool:
@@ -244,6 +267,7 @@ def compare_stage(
         _runs(truth.skeletons, labels, settings.merger_tolerance_nm),
         objects,
         partner,
+        _outside(labels.outside),
     )
 
 
@@ -270,6 +294,12 @@ def _table(
             most_voxels=most_voxels,
             progress=progress,
         )
+
+
+def _outside(nodes: int) -> list[str]:
+    if not nodes:
+        return []
+    return [f"{nodes} nodes of the skeletons lie outside the segmentation; the path there counts as omitted"]
 
 
 def _runs(skeletons: Mapping[int, Skeleton], labels: NodeLabels, tolerance_nm: float) -> np.ndarray:

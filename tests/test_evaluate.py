@@ -367,6 +367,16 @@ def test_the_whole_comparison_from_python(tubes: np.ndarray) -> None:
     assert half.metrics["nerl"] == 1 and "voi_split" not in half.metrics
 
 
+def test_notes_become_warnings_and_are_in_the_result(tubes: np.ndarray) -> None:
+    lines = {4: straight(65.0), 9: straight(185.0, 150)}
+    with open_volume("v.h5:split") as segmentation:
+        with pytest.warns(UserWarning, match="31 nodes"):
+            found = compare(segmentation, skeletons=lines, memory_gb=0.1)
+        told: list[str] = []
+        compare(segmentation, skeletons=lines, tell=told.append)
+    assert told == list(found.notes) and len(told) == 1
+
+
 def test_the_example_of_the_documentation_runs(tubes: np.ndarray, repository: Path) -> None:
     pytest.importorskip("kimimaro")
     write_volumes("a.h5", segmentation=tubes)
