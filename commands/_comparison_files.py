@@ -87,6 +87,7 @@ def _compared(subject: Subject, truth: Truth, stage: StageFigures, notes: Sequen
         "segmentation": segmentation.spec,
         "labels": None if truth.labels is None else truth.labels.spec,
         "skeletons": truth.source or None,
+        "skeletons_digest": truth.digest or None,
         "skeletons_made_with": dict(truth.made_with) or None,
         "skeletons_cut_to_box": subject.clip and not truth.made_with,
         "box": {"start": list(subject.box.start), "stop": list(subject.box.stop)},

@@ -44,12 +44,14 @@ class Truth:
         skeletons: true skeletons by ID; empty = there are none.
         source: the SPEC that the skeletons were read from or are kept at; empty = neither.
         made_with: the settings the skeletons were made from labels with; empty = they were not.
+        digest: of the skeletons before they were cut and resampled; empty = there are none.
     """
 
     labels: Volume | None
     skeletons: Mapping[int, Skeleton]
     source: str = ""
     made_with: Mapping[str, Any] = field(default_factory=dict)
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,7 @@ def prepare_truth(
         tell=tell,
         display=display,
     )
-    return Truth(labels, found.skeletons, found.source, found.made_with)
+    return Truth(labels, found.skeletons, found.source, found.made_with, found.digest)
 
 
 def compare_stage(

@@ -19,7 +19,7 @@ W. Silversmith et al., kimimaro, https://github.com/seung-lab/kimimaro
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -108,6 +108,7 @@ def skeletonise_volume(
     const_nm: float = 400.0,
     min_voxels: int = 1000,
     max_voxels: int | None = None,
+    on_coarse: Callable[[int], None] = lambda _: None,
     progress: Progress | None = None,
 ) -> dict[int, Skeleton]:
     """Skeletons of the objects in a volume that may be larger than the memory.
@@ -124,6 +125,8 @@ def skeletonise_volume(
         const_nm: see `skeletonise`.
         min_voxels: see `skeletonise`.
         max_voxels: most voxels of one read that is skeletonised, see `max_voxels_of`; None: for 2 GB.
+        on_coarse: called with the ID of each object that is made coarser; without one, what is found does not
+            depend on `max_voxels`.
         progress: counts objects.
 
     Returns:
@@ -148,6 +151,7 @@ def skeletonise_volume(
             for number, each in _traced(labels, size, parameters, min_voxels):
                 found[number] = each.placed(each.voxels + window.start, size, np.zeros(3))
         else:
+            on_coarse(ids[0])
             found |= _coarse(volume, objects.box(rows[0]), box, ids[0], parameters, min_voxels, max_voxels)
         if progress is not None:
             progress.advance(len(rows))

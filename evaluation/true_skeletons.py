@@ -1,8 +1,10 @@
 """The skeletons that segmentations are compared with: read, or made from the labels and kept.
 
 Skeletons that were made are kept as Precomputed in a folder named after everything they follow from, beside a
-file that says what that is; the next comparison with the same labels, box and settings reads them. Positions
-are rounded to float32, as Precomputed has them, whether they are kept or not: figures do not depend on it.
+file that says what that is and holds a digest of them; the next comparison with the same labels, box and
+settings reads them, and makes them again if they are damaged. Memory counts among the settings only where it
+was too small for an object, which was then made coarser. Positions are rounded to float32, as Precomputed has
+them, whether they are kept or not: figures do not depend on it.
 
 Input: the message `Evaluation`, labels. Output: skeletons (zyx nm) by ID, cut and resampled as asked.
 """
@@ -29,6 +31,8 @@ Tell = Callable[[str], None]
 # More nodes in a voxel than this, on average, and their unit is not what it seems.
 _CROWDED = 10
 _MOST_NODES = 1e9
+# How many objects were made coarser, in what is said of skeletons that were made.
+COARSENED = "coarsened_objects"
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,16 @@ class TrueSkeletons:
     Attributes:
         skeletons: by ID; empty = there are none.
         source: the SPEC they were read from or are kept at; empty = neither.
-        made_with: the settings they were made from labels with; empty = they were not.
+        made_with: the settings they were made from labels with, and how many objects were made coarser
+            (`coarsened_objects`; without any, `max_voxels` does not matter and is left out); empty = they
+            were not.
+        digest: of `digest_of`, before they are cut and resampled; empty = there are none.
     """
 
     skeletons: Mapping[int, Skeleton]
     source: str = ""
     made_with: Mapping[str, Any] = field(default_factory=dict)
+    digest: str = ""
 
 
 def true_skeletons(
@@ -93,9 +101,7 @@ def true_skeletons(
         VolumeError: skeletons or labels that cannot be read.
     """
     if given is not None or settings.skeletons:
-        found = TrueSkeletons(
-            _named(given, box, voxel_size_nm, settings, clip, tell), settings.skeletons or ""
-        )
+        found = _named(given, box, voxel_size_nm, settings, clip, tell)
     elif labels is None:
         raise EvaluationError(
             "there is nothing to compare with; give ground truth as labels, as skeletons, or as both"
@@ -135,7 +141,7 @@ def _named(
     settings: ConfigView,
     clip: bool,
     tell: Tell,
-) -> Mapping[int, Skeleton]:
+) -> TrueSkeletons:
     """Skeletons that someone else made."""
     skeletons, what = given, "the skeletons"
     if skeletons is None:
@@ -150,6 +156,7 @@ def _named(
             f"the {nodes} nodes of {what} lie in only {voxels} voxels: their unit is hardly nm; say it in "
             "evaluation.skeleton_unit_nm (1000 for micrometres)"
         )
+    digest = digest_of(skeletons)
     if clip:
         skeletons = inside(skeletons, box, voxel_size_nm)
     if not skeletons:
@@ -157,7 +164,7 @@ def _named(
             f"no node of {what} lies in {box}; check their axis order and their unit "
             "(evaluation.skeleton_unit_nm)"
         )
-    return skeletons
+    return TrueSkeletons(skeletons, settings.skeletons or "", digest=digest)
 
 
 def _of_labels(
@@ -182,18 +189,32 @@ def _of_labels(
     options = {"scale": asked.scale, "const_nm": asked.const_nm, "min_voxels": asked.min_voxels}
     options["max_voxels"] = max_voxels_of(memory_gb)
 
+    coarse: list[int] = []
+
     def make() -> dict[int, Skeleton]:
         with Progress(None, "object", description="skeletons of the labels", enabled=display) as progress:
-            made = skeletonise_volume(labels, box, progress=progress, **options)
+            made = skeletonise_volume(labels, box, on_coarse=coarse.append, progress=progress, **options)
         return {
             number: replace(each, nodes_nm=each.nodes_nm.astype(np.float32)) for number, each in made.items()
         }
 
-    record = made_with(**options)
+    def record() -> dict[str, Any]:
+        said = made_with(**options)
+        if not coarse:
+            del said["max_voxels"]
+        return {**said, COARSENED: len(coarse)}
+
     if keep is None:
-        found = TrueSkeletons(make(), "", record)
+        made = make()
+        found = TrueSkeletons(made, "", record(), digest_of(made))
     else:
-        found = _kept(keep, {"box": [box.start, box.stop], "made with": record}, record, make)
+        found = _kept(keep, {"box": [box.start, box.stop]}, made_with(**options), record, make, tell)
+    count = found.made_with[COARSENED]
+    if count:
+        tell(
+            f"{count} objects were too large for the memory and were skeletonised in coarser voxels, so that "
+            "their skeletons depend on the memory given; give more to have them exact"
+        )
     if not any(len(each.edges) for each in found.skeletons.values()):
         tell(
             f"no object of the ground truth has {asked.min_voxels} voxels and a skeleton of some length, "
@@ -206,31 +227,72 @@ def _of_labels(
 def _kept(
     keep: Keep,
     follows_from: Mapping[str, Any],
-    record: Mapping[str, Any],
+    options: Mapping[str, Any],
+    record: Callable[[], Mapping[str, Any]],
     make: Callable[[], dict[int, Skeleton]],
+    tell: Tell,
 ) -> TrueSkeletons:
     """Skeletons that are there already, or made and put there."""
     from jobs.pieces import atomic_path
-    from volumes.skeleton_sets import read_skeletons, write_skeletons
+    from volumes.skeleton_sets import write_skeletons
 
-    text = json.dumps({"labels": keep.labels, **follows_from}, indent=2, sort_keys=True) + "\n"
-    name = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-    spec = f"precomputed://file://{(keep.folder / name).resolve()}"
-    said = keep.folder / f"{name}.json"
-    if keep.labels is not None and said.exists():
-        try:
-            return TrueSkeletons(read_skeletons(spec), spec, record)
-        except VolumeError:
-            # Damaged, or half removed: they are made again.
-            pass
+    def place(settings: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
+        said = {"labels": keep.labels, **follows_from, "made with": dict(settings)}
+        text = json.dumps(said, sort_keys=True)
+        return keep.folder / hashlib.blake2b(text.encode(), digest_size=8).hexdigest(), said
+
+    exact = {name: value for name, value in options.items() if name != "max_voxels"}
+    if keep.labels is not None:
+        for settings in (exact, options):
+            found = _read_kept(place(settings)[0], settings, tell)
+            if found is not None:
+                return found
     made = make()
+    made_with = record()
     if not made:
-        return TrueSkeletons({}, "", record)
-    said.unlink(missing_ok=True)
+        return TrueSkeletons({}, "", made_with)
+    folder, said = place(options if made_with[COARSENED] else exact)
+    spec, digest, about = _spec_of(folder), digest_of(made), folder.with_suffix(".json")
+    about.unlink(missing_ok=True)
     write_skeletons(spec, made)
-    with atomic_path(said) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return TrueSkeletons(made, spec, record)
+    said |= {COARSENED: made_with[COARSENED], "digest": digest}
+    with atomic_path(about) as temporary:
+        temporary.write_text(json.dumps(said, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    return TrueSkeletons(made, spec, made_with, digest)
+
+
+def _read_kept(folder: Path, settings: Mapping[str, Any], tell: Tell) -> TrueSkeletons | None:
+    """The skeletons in a folder; None where there are none, or they are not what was put there."""
+    from volumes.skeleton_sets import read_skeletons
+
+    about = folder.with_suffix(".json")
+    if not about.exists():
+        return None
+    try:
+        said = json.loads(about.read_text(encoding="utf-8"))
+        coarsened, digest = int(said[COARSENED]), said["digest"]
+        skeletons = read_skeletons(_spec_of(folder))
+    except (VolumeError, OSError, ValueError, KeyError, TypeError):
+        skeletons, digest = {}, None
+    if digest is None or digest_of(skeletons) != digest:
+        tell(f"the skeletons kept in '{folder}' are damaged or were changed; they are made again")
+        return None
+    return TrueSkeletons(skeletons, _spec_of(folder), {**settings, COARSENED: coarsened}, digest)
+
+
+def _spec_of(folder: Path) -> str:
+    return f"precomputed://file://{folder.resolve()}"
+
+
+def digest_of(skeletons: Mapping[int, Skeleton]) -> str:
+    """16 hexadecimal digits that change with any ID, node, edge or radius (positions as float32)."""
+    found = hashlib.blake2b(digest_size=8)
+    for number, each in sorted(skeletons.items()):
+        radii = np.zeros(0) if each.radii_nm is None else each.radii_nm
+        found.update(repr((number, len(each.nodes_nm), len(each.edges), len(radii))).encode())
+        for array, dtype in ((each.nodes_nm, "<f4"), (each.edges, "<i8"), (radii, "<f4")):
+            found.update(np.ascontiguousarray(array, dtype).tobytes())
+    return found.hexdigest()
 
 
 def _resampled(skeletons: Mapping[int, Skeleton], edge_nm: float) -> dict[int, Skeleton]:

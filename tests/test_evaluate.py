@@ -18,9 +18,10 @@ from tiny_project import CUT, make_bars, metrics, write_volumes
 from commands import evaluate
 from configs import load_config
 from evaluation import evaluate as compare
+from evaluation import evaluation_settings
 from evaluation.detected_errors import read_errors
 from evaluation.overlap import overlap_metrics
-from evaluation.true_skeletons import inside
+from evaluation.true_skeletons import Keep, TrueSkeletons, inside, true_skeletons
 from inference.freshness import state_of_volume
 from inference.inputs import open_inputs
 from inference.stage_volumes import as_it_ran, finished_stages
@@ -285,10 +286,69 @@ def test_damaged_skeletons_are_made_again(tubes: np.ndarray) -> None:
     assert run(*BASE) == 0
     first = stage()
     (kept,) = (path for path in Path("r/skeletons").iterdir() if path.is_dir())
+    assert (
+        json.loads(kept.with_suffix(".json").read_text())["digest"] == first["compared"]["skeletons_digest"]
+    )
     whole = (kept / "4").read_bytes()
-    (kept / "4").write_bytes(whole[:50])
+    # Half of it; and another position, which nothing but the digest shows.
+    other = bytearray(whole)
+    other[10] ^= 64
+    for damaged in (whole[:50], bytes(other)):
+        (kept / "4").write_bytes(damaged)
+        assert run(*BASE) == 0
+        (note,) = (again := stage())["compared"].pop("notes")
+        assert "made again" in note
+        assert again["erl_nm"] == first["erl_nm"] and (kept / "4").read_bytes() == whole
+    kept.with_suffix(".json").write_text("{}")
     assert run(*BASE) == 0
-    assert stage() == first and (kept / "4").read_bytes() == whole
+    assert "made again" in stage()["compared"]["notes"][0]
+    assert run(*BASE) == 0
+    assert stage() == first
+
+
+def test_objects_that_were_made_coarser_are_counted(tubes: np.ndarray) -> None:
+    pytest.importorskip("kimimaro")
+    assert run(*BASE) == 0
+    exact = stage()["compared"]
+    assert exact["skeletons_made_with"]["coarsened_objects"] == 0 and exact["notes"] == []
+    assert "max_voxels" not in exact["skeletons_made_with"]
+    # 20 000 voxels of 50 bytes hold the tubes one by one, and the skeletons that are there serve.
+    assert run(*BASE, "--memory_gb", "0.001") == 0
+    assert stage()["compared"]["skeletons"] == exact["skeletons"]
+    with open_volume("v.h5:truth") as labels, open_volume("v.h5:split") as split:
+        settings = evaluation_settings("skeletonisation { const_nm: 50 }")
+        found = compare(split, labels=labels, settings=settings, memory_gb=0.0002, tell=lambda _: None)
+    assert "2 objects" in found.notes[0] and "coarser" in found.notes[0]
+    settings_flag = ("--settings", "skeletonisation { const_nm: 50 }")
+    assert run(*BASE, *settings_flag) == 0
+    assert stage()["compared"]["skeletons_made_with"]["coarsened_objects"] == 0
+
+
+def test_coarser_skeletons_are_kept_for_their_budget_only(tubes: np.ndarray, tmp_path: Path) -> None:
+    pytest.importorskip("kimimaro")
+    keep, told = Keep(tmp_path / "kept", ["labels"]), list[str]()
+
+    def made(memory_gb: float) -> TrueSkeletons:
+        with open_volume("v.h5:truth") as labels:
+            return true_skeletons(
+                labels,
+                labels.bounds,
+                labels.voxel_size_nm,
+                evaluation_settings(),
+                clip=False,
+                memory_gb=memory_gb,
+                keep=keep,
+                tell=told.append,
+            )
+
+    coarse = made(0.0002)
+    assert (coarse.made_with["coarsened_objects"], coarse.made_with["max_voxels"]) == (2, 4000)
+    again = made(0.0002)
+    assert (again.source, again.digest) == (coarse.source, coarse.digest)
+    assert again.made_with == coarse.made_with and [("coarser" in line) for line in told] == [True, True]
+    exact = made(2)
+    assert exact.source != coarse.source and exact.made_with["coarsened_objects"] == 0
+    assert made(0.0002).source == exact.source and len(told) == 2
 
 
 @pytest.mark.parametrize("spec", ["zarr://z", "s.h5:labels"])
