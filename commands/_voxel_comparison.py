@@ -143,7 +143,7 @@ def leave_figures(
     z, y, x = box.shape
     lines = [f"box {box} ({z} x {y} x {x} voxels)"]
     if subject.output is not None:
-        compared = {
+        compared: dict[str, Any] = {
             FIGURES: sorted(plain),
             "prediction": subject.prediction.spec,
             "labels": subject.labels.spec,

@@ -245,7 +245,8 @@ def test_a_note_tells_of_classes_that_look_like_objects(
     note: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    write_volumes("ids.h5", **{k: np.resize(np.uint8(v), SHAPE) for k, v in (("a", found), ("b", true))})
+    voxels = np.arange(np.prod(SHAPE)).reshape(SHAPE)
+    write_volumes("ids.h5", a=np.array(found)[voxels % len(found)], b=np.array(true)[voxels % len(true)])
     pair = ("classes", "--prediction", "ids.h5:a", "--labels", "ids.h5:b", "--output", "r/metrics.json")
     assert run(*pair) == 0
     notes = metrics("r")["classes"]["compared"]["notes"]
