@@ -5,6 +5,8 @@ A subject comes from a project's config or from volumes named one by one; from t
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -197,6 +199,7 @@ def carry_out(subject: Subject, tell: Tell) -> list[StageFigures]:
 
     for line in subject.notes:
         note(line)
+    states = _states(subject)
     truth = prepare_truth(
         subject.labels,
         subject.box,
@@ -225,8 +228,22 @@ def carry_out(subject: Subject, tell: Tell) -> list[StageFigures]:
     if subject.output is not None:
         from commands._comparison_files import write_results
 
-        write_results(subject, truth, stages, notes)
+        write_results(subject, truth, stages, notes, states)
     return stages
+
+
+def _states(subject: Subject) -> dict[str, str]:
+    """By the SPECs of local volumes, digests that change when their files do; not with where these lie."""
+    from inference.freshness import state_of_volume
+
+    volumes = (*subject.segmentations.values(), subject.labels, subject.raw)
+    found = {}
+    for spec in {each.spec for each in volumes if each is not None}:
+        # Sizes and times of change, without paths and inodes.
+        state = [row[2:] if len(row) == 4 else row for row in state_of_volume(spec)]
+        if state:
+            found[spec] = hashlib.blake2b(json.dumps(state).encode(), digest_size=8).hexdigest()
+    return found
 
 
 def _keep(subject: Subject) -> Keep | None:

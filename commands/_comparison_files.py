@@ -24,7 +24,11 @@ REPORT = "report.html"
 
 
 def write_results(
-    subject: Subject, truth: Truth, stages: Sequence[StageFigures], notes: Sequence[str]
+    subject: Subject,
+    truth: Truth,
+    stages: Sequence[StageFigures],
+    notes: Sequence[str],
+    states: Mapping[str, str],
 ) -> None:
     """Writes everything that was found.
 
@@ -33,6 +37,7 @@ def write_results(
       truth: what it was compared with.
       stages: what was found.
       notes: lines about what is worth knowing.
+      states: of the files of local volumes, by SPEC.
 
     Raises:
       ReconstructionError: it cannot be written.
@@ -46,7 +51,8 @@ def write_results(
     for stage in stages:
         _write_tables(folder, stage)
     figures = {
-        stage.name: {**stage.metrics, COMPARED: _compared(subject, truth, stage, notes)} for stage in stages
+        stage.name: {**stage.metrics, COMPARED: _compared(subject, truth, stage, notes, states)}
+        for stage in stages
     }
     update_metrics(subject.output, figures)
     if subject.settings.report:
@@ -79,14 +85,29 @@ def _write_tables(folder: Path, stage: StageFigures) -> None:
         write_errors(errors, stage.errors)
 
 
-def _compared(subject: Subject, truth: Truth, stage: StageFigures, notes: Sequence[str]) -> dict[str, Any]:
+def _compared(
+    subject: Subject,
+    truth: Truth,
+    stage: StageFigures,
+    notes: Sequence[str],
+    states: Mapping[str, str],
+) -> dict[str, Any]:
     """Everything that the figures of a stage follow from, as plain values."""
     segmentation = subject.segmentations[stage.name]
+    volumes = {"segmentation": segmentation, "labels": truth.labels, "image": subject.raw}
+    skeletons = truth.source
+    if truth.made_with and skeletons:
+        # As seen from metrics.json, which they lie beside: a project that moves takes them along.
+        skeletons = f"{Path(skeletons).parent.name}/{Path(skeletons).name}"
     return {
         FIGURES: sorted(stage.metrics),
-        "segmentation": segmentation.spec,
-        "labels": None if truth.labels is None else truth.labels.spec,
-        "skeletons": truth.source or None,
+        **{name: None if volume is None else volume.spec for name, volume in volumes.items()},
+        "states": {
+            name: states[volume.spec]
+            for name, volume in volumes.items()
+            if volume is not None and volume.spec in states
+        },
+        "skeletons": skeletons or None,
         "skeletons_digest": truth.digest or None,
         "skeletons_made_with": dict(truth.made_with) or None,
         "skeletons_cut_to_box": subject.clip and not truth.made_with,

@@ -258,11 +258,28 @@ def test_figures_say_what_they_follow_from(tubes: np.ndarray) -> None:
     assert "pdrf_scale 5000" in page and "merger_tolerance_nm: 100" in page
 
 
+def test_figures_say_which_files_they_are_of(tubes: np.ndarray) -> None:
+    arguments = (*BASE, "--skeletons", "skeletons/*.swc", "--raw", "v.h5:raw", "--settings", "report: false")
+    write_volumes("other.h5", split=tubes)
+    arguments = ("--segmentation", "other.h5:split", *arguments[2:])
+    assert run(*arguments) == 0
+    first = stage()["compared"]
+    assert first["image"] == "v.h5:raw" and first["states"].keys() == {"segmentation", "labels", "image"}
+    assert run(*arguments) == 0
+    assert stage()["compared"] == first
+    with h5py.File("other.h5", "r+") as file:
+        file["split"][0, 0, 0] = 77
+    assert run(*arguments) == 0
+    states = stage()["compared"]["states"]
+    assert states["labels"] == first["states"]["labels"]
+    assert states["segmentation"] != first["states"]["segmentation"]
+
+
 def test_skeletons_of_labels_are_made_once(tubes: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("kimimaro")
     assert run(*BASE) == 0
     first = stage()
-    kept = first["compared"]["skeletons"]
+    kept = f"precomputed://r/{first['compared']['skeletons']}"
     assert list(read_skeletons(kept)) == [4, 9]
 
     def refuse(*_: object, **__: object) -> None:
