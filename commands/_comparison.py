@@ -206,6 +206,7 @@ def carry_out(subject: Subject, tell: Tell) -> list[StageFigures]:
         subject.last.voxel_size_nm,
         subject.settings,
         clip=subject.clip,
+        extent=subject.last.bounds,
         memory_gb=subject.memory_gb,
         keep=_keep(subject),
         tell=note,

@@ -125,6 +125,7 @@ def evaluate(
         settings,
         clip=clip,
         skeletons=skeletons,
+        extent=segmentation.bounds,
         memory_gb=memory_gb,
         tell=note,
     )
@@ -171,6 +172,7 @@ def prepare_truth(
     *,
     clip: bool,
     skeletons: Mapping[int, Skeleton] | None = None,
+    extent: Box | None = None,
     memory_gb: float = MEMORY_GB,
     keep: Keep | None = None,
     tell: Tell = lambda _: None,
@@ -185,6 +187,7 @@ def prepare_truth(
         settings: the message `Evaluation`.
         clip: leave out what of the skeletons lies outside the box; otherwise it counts as omitted.
         skeletons: true ones by ID; None: those of the settings, or of the labels.
+        extent: of the segmentations, absolute, for telling whether the unit is right; None: the box.
         memory_gb: for making skeletons.
         keep: where skeletons made from the labels are kept; None: nowhere.
         tell: called with lines about what is allowed but worth knowing.
@@ -201,6 +204,7 @@ def prepare_truth(
         settings,
         clip=clip,
         given=skeletons,
+        extent=extent,
         memory_gb=memory_gb,
         keep=keep,
         tell=tell,

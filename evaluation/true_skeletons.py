@@ -30,6 +30,10 @@ Tell = Callable[[str], None]
 
 # More nodes in a voxel than this, on average, and their unit is not what it seems.
 _CROWDED = 10
+# Skeletons that are smaller than this share of the segmentation along every axis, or whose edges are shorter
+# than this share of a voxel, are hardly in nm either.
+_TINY = 1 / 100
+_SHORT = 1 / 10
 _MOST_NODES = 1e9
 # How many objects were made coarser, in what is said of skeletons that were made.
 COARSENED = "coarsened_objects"
@@ -76,6 +80,7 @@ def true_skeletons(
     *,
     clip: bool,
     given: Mapping[int, Skeleton] | None = None,
+    extent: Box | None = None,
     memory_gb: float,
     keep: Keep | None = None,
     tell: Tell,
@@ -90,6 +95,7 @@ def true_skeletons(
         settings: the message `Evaluation`.
         clip: leave out what of skeletons that were not made here lies outside the box.
         given: by ID; None: those of the settings.
+        extent: of the segmentations, absolute, for telling whether the unit is right; None: the box.
         memory_gb: for making skeletons.
         keep: where those made are kept; None: nowhere.
         tell: called with lines about what is allowed but worth knowing.
@@ -101,7 +107,7 @@ def true_skeletons(
         VolumeError: skeletons or labels that cannot be read.
     """
     if given is not None or settings.skeletons:
-        found = _named(given, box, voxel_size_nm, settings, clip, tell)
+        found = _named(given, box, extent or box, voxel_size_nm, settings, clip, tell)
     elif labels is None:
         raise EvaluationError(
             "there is nothing to compare with; give ground truth as labels, as skeletons, or as both"
@@ -137,6 +143,7 @@ def inside(
 def _named(
     given: Mapping[int, Skeleton] | None,
     box: Box,
+    extent: Box,
     voxel_size_nm: Sequence[float],
     settings: ConfigView,
     clip: bool,
@@ -149,12 +156,11 @@ def _named(
 
         what = f"the skeletons '{settings.skeletons}'"
         skeletons = read_skeletons(settings.skeletons, unit_nm=settings.skeleton_unit_nm, on_warning=tell)
-    nodes = sum(len(each.nodes_nm) for each in skeletons.values())
-    voxels = _voxels_with_nodes(skeletons, voxel_size_nm)
-    if nodes > _CROWDED * voxels:
+    doubt = _doubt_of_unit(skeletons, extent, voxel_size_nm)
+    if doubt and not _says_unit(given, settings):
         tell(
-            f"the {nodes} nodes of {what} lie in only {voxels} voxels: their unit is hardly nm; say it in "
-            "evaluation.skeleton_unit_nm (1000 for micrometres)"
+            f"{what} are hardly in nm: {doubt}; say their unit in evaluation.skeleton_unit_nm (1000 for "
+            "micrometres, the size of a voxel for voxels)"
         )
     digest = digest_of(skeletons)
     if clip:
@@ -165,6 +171,35 @@ def _named(
             "(evaluation.skeleton_unit_nm)"
         )
     return TrueSkeletons(skeletons, settings.skeletons or "", digest=digest)
+
+
+def _says_unit(given: Mapping[int, Skeleton] | None, settings: ConfigView) -> bool:
+    """Whether someone said the unit of skeletons, so that odd sizes are theirs."""
+    from volumes.skeleton_sets import unit_is_known
+
+    if given is not None:
+        return False
+    return settings.skeleton_unit_nm is not None or unit_is_known(settings.skeletons)
+
+
+def _doubt_of_unit(skeletons: Mapping[int, Skeleton], extent: Box, voxel_size_nm: Sequence[float]) -> str:
+    """What speaks against nanometres; empty if nothing does."""
+    nodes_nm = np.concatenate([np.zeros((0, 3)), *(each.nodes_nm for each in skeletons.values())])
+    lengths_nm = np.concatenate([np.zeros(0), *(each.edge_lengths_nm for each in skeletons.values())])
+    if len(nodes_nm) < 2:
+        return ""
+    size = np.asarray(voxel_size_nm, np.float64)
+    voxels = len(np.unique(np.floor(nodes_nm / size), axis=0))
+    if len(nodes_nm) > _CROWDED * voxels:
+        return f"their {len(nodes_nm)} nodes lie in only {voxels} voxels"
+    if np.all(np.ptp(nodes_nm, axis=0) < _TINY * np.array(extent.shape) * size):
+        return "together they are smaller than a hundredth of the segmentation along every axis"
+    whole = np.all(nodes_nm == np.floor(nodes_nm)) and np.all((nodes_nm >= 0) & (nodes_nm < extent.stop))
+    if whole and np.any(size != 1):
+        return "all coordinates are whole numbers that are voxels of the segmentation"
+    if len(lengths_nm) and np.median(lengths_nm) < _SHORT * size.min():
+        return f"half of their edges are shorter than {_SHORT * size.min():g} nm, a tenth of a voxel"
+    return ""
 
 
 def _of_labels(
@@ -306,12 +341,6 @@ def _resampled(skeletons: Mapping[int, Skeleton], edge_nm: float) -> dict[int, S
             f"{length_nm / _MOST_NODES:.1g} nm or more"
         )
     return {name: resample_skeleton(each, edge_nm) for name, each in skeletons.items()}
-
-
-def _voxels_with_nodes(skeletons: Mapping[int, Skeleton], voxel_size_nm: Sequence[float]) -> int:
-    nodes = np.concatenate([each.nodes_nm for each in skeletons.values()])
-    voxels = np.floor(nodes / voxel_size_nm)
-    return len(np.unique(voxels, axis=0))
 
 
 def _note_long_edges(skeletons: Mapping[int, Skeleton], voxel_size_nm: Sequence[float], tell: Tell) -> None:

@@ -411,6 +411,37 @@ def test_skeletons_of_another_unit(tubes: np.ndarray, capsys: pytest.CaptureFixt
     assert stage()["path_length_mm"] == pytest.approx(1e-3 if unit else 1e-6)
 
 
+DOUBTFUL = {
+    "micrometres, far apart": (0.001, 500, 2, "hundredth"),
+    "voxels": (0.1, 10, 100, "whole numbers"),
+    "short edges": (1, 0.9, 9, "tenth of a voxel"),
+    "nanometres": (1, 10, 100, ""),
+}
+
+
+@pytest.mark.parametrize(("unit", "step", "count", "words"), DOUBTFUL.values(), ids=DOUBTFUL)
+@pytest.mark.parametrize("said", ["", "# unit: nm\n"], ids=["unsaid", "said"])
+def test_a_doubtful_unit_is_noted(
+    tubes: np.ndarray,
+    capsys: pytest.CaptureFixture[str],
+    unit: float,
+    step: float,
+    count: int,
+    words: str,
+    said: str,
+) -> None:
+    """Of lines along x in volumes of 10 nm; one long edge at the end keeps short ones from being small."""
+    along = [step * i for i in range(count)] + [1000.0]
+    for number, y in ((4, 60), (9, 180)):
+        nodes = ((unit * x, unit * y, unit * 50) for x in along)
+        rows = (f"{i + 1} 0 {x:.6g} {y:.6g} {z:.6g} 0 {i or -1}" for i, (x, y, z) in enumerate(nodes))
+        Path(f"skeletons/{number}.swc").write_text(said + "\n".join(rows))
+    assert run(*BASE, "--skeletons", "skeletons/*.swc", "--settings", "report: false") == 0
+    noted = [line for line in message(capsys).splitlines() if "skeleton_unit_nm" in line]
+    assert len(noted) == (1 if words and not said else 0)
+    assert all(words in line for line in noted)
+
+
 def test_long_edges_are_noted(tubes: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
     write_swc("long.swc", Skeleton(np.array([(55.0, 65.0, 5.0), (55.0, 65.0, 1005.0)]), np.array([(0, 1)])))
     arguments = (*BASE[:2], "--skeletons", "long.swc", *BASE[4:])

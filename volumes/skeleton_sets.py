@@ -24,7 +24,7 @@ from pathlib import Path
 
 from volumes.errors import VolumeError, mended
 from volumes.skeletons import Skeleton
-from volumes.swc import OnWarning, parse_swc, swc_text
+from volumes.swc import OnWarning, parse_swc, says_unit, swc_text
 
 _PRECOMPUTED = "precomputed://"
 _FORMS = "dir/*.swc, file.swc, precomputed://file:///dir"
@@ -68,6 +68,18 @@ def read_skeletons(
     if len(skeletons) < len(found):
         on_warning(f"'{spec}' has {len(found) - len(skeletons)} skeletons without nodes, which are left out")
     return skeletons
+
+
+def unit_is_known(spec: str) -> bool:
+    """Whether all skeletons of a set say their unit: Precomputed by its format, SWC files in their headers.
+
+    Args:
+        spec: of skeletons that can be read.
+
+    Raises:
+        VolumeError: nothing there.
+    """
+    return spec.startswith(_PRECOMPUTED) or all(map(says_unit, _swc_files(spec)[0]))
 
 
 def write_skeletons(spec: str, skeletons: Mapping[int, Skeleton]) -> None:

@@ -100,6 +100,17 @@ def parse_swc(path: str | os.PathLike[str], unit_nm: float | None) -> tuple[Skel
     return _skeleton(values, edges, path), +oddities
 
 
+def says_unit(path: str | os.PathLike[str]) -> bool:
+    """Whether an SWC file names its unit.
+
+    Raises:
+        VolumeError: missing file, or an unknown unit.
+    """
+    with mended(f"cannot read skeleton '{path}'", "give an SWC text file", OSError):
+        lines = Path(path).read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    return _said_unit(lines, path) is not None
+
+
 def write_swc(path: str | os.PathLike[str], skeleton: Skeleton) -> None:
     """Write a skeleton as SWC in nanometres; the file appears whole or not at all.
 
@@ -168,6 +179,11 @@ def _checked_unit(unit_nm: float, where: str = "") -> float:
 
 
 def _unit_of(lines: Iterable[str], path: object) -> float:
+    said = _said_unit(lines, path)
+    return 1.0 if said is None else said
+
+
+def _said_unit(lines: Iterable[str], path: object) -> float | None:
     for match in filter(None, map(_UNIT_LINE.match, map(str.strip, lines))):
         unit = match["unit"].lower().rstrip(".,;")
         if unit == "dimensionless":  # navis, of a neuron whose unit nobody named
@@ -178,7 +194,7 @@ def _unit_of(lines: Iterable[str], path: object) -> float:
                 f"skeleton '{path}' is in unknown unit '{match['unit']}'; use nm or um, or give unit_nm"
             )
         return _checked_unit(float(match["count"] or 1) * _UNITS_NM[unit], f"skeleton '{path}': ")
-    return 1.0
+    return None
 
 
 def _parse_row(line: str, where: str) -> tuple[int, tuple[float, ...], int]:
