@@ -16,6 +16,9 @@ from inference.supervoxel_table import load_table
 from volumes import Box, open_volume
 from volumes.arrays import ArrayVolume
 
+# Whole projects are run.
+pytestmark = pytest.mark.slow
+
 WHOLE = ((0, 0, 0), (40, 44, 48))
 # Two that touch no core in common: the first lies in one subvolume of `CUT`, the second in two.
 FIRST, SECOND = ((2, 0, 0), (16, 20, 20)), ((24, 24, 4), (40, 44, 40))

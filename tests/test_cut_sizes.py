@@ -14,6 +14,9 @@ from inference.flooding import workspace_of
 from inference.subject import Subject
 from inference.surroundings import surroundings_of
 
+# Whole projects are run.
+pytestmark = pytest.mark.slow
+
 TWO = 'passes { name: "forward" } passes { name: "reversed" seed_order: REVERSED } edge_context: MIRROR '
 FILLING = 'passes { name: "first" } passes { name: "second" fill_from: "first" fill_min_size: SIZE }'
 # Voxels of a whole bar along x, y and z; none has more than 28 of its sections in one subvolume of `CUT`.

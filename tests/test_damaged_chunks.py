@@ -10,6 +10,9 @@ from tiny_project import contents, make_bars, run, write_config
 
 from volumes import open_volume
 
+# Whole projects are run.
+pytestmark = pytest.mark.slow
+
 VOLUMES = ("supervoxels", "image")
 
 

@@ -349,6 +349,7 @@ def test_only_accepted_merges_can_be_undone(database: Database, pair: tuple[int,
     assert dump(database) == before
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_the_database_ends_as_merging_from_arrays_does_whatever_the_order(data: st.DataObject) -> None:

@@ -28,6 +28,9 @@ from inference.stage_volumes import as_it_ran, finished_stages
 from inference.workspace import open_workspace
 from volumes import Box, Skeleton, create_volume, open_volume, read_skeletons, write_swc
 
+# Whole projects are run.
+pytestmark = pytest.mark.slow
+
 SHAPE = (12, 24, 120)
 BASE = ("--segmentation", "v.h5:split", "--labels", "v.h5:truth", "--output", "r/metrics.json")
 PASSES = 'passes { name: "forward" } passes { name: "reversed" seed_order: REVERSED }'

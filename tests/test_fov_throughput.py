@@ -38,9 +38,7 @@ def bright_blobs() -> Case:
 
 
 @pytest.mark.parametrize("disco_seed_threshold", [-1.0, 0.0])
-def test_plain_loop_finds_what_the_engine_finds(
-    bright_blobs: Case, disco_seed_threshold: float
-) -> None:
+def test_plain_loop_finds_what_the_engine_finds(bright_blobs: Case, disco_seed_threshold: float) -> None:
     image = bright_blobs.image
     options = replace(bright_blobs.options, disco_seed_threshold=disco_seed_threshold)
     seeds = peak_seeds(image, TINY.fov_zyx)

@@ -22,6 +22,9 @@ from volumes._grey_stages import NormalisedVolume
 from volumes.arrays import ArrayVolume
 from volumes.derived import missing_statistics
 
+# Whole projects are run.
+pytestmark = pytest.mark.slow
+
 NM = (8.0, 4.0, 4.0)
 SHAPE = (11, 12, 10)
 SETTINGS = {

@@ -31,6 +31,9 @@ from tiny_project import (
 from inference import flooding
 from volumes import open_volume
 
+# Whole projects are run.
+pytestmark = pytest.mark.slow
+
 COARSE = """name: "coarse" voxel_size_nm { z: 20 y: 20 x: 20 } options { min_segment_size: 10 }
     seed_policy: "PolicyGrid3d" seed_policy_args: '{"step": 2, "offsets": [0]}'"""
 Z, Y, X = np.indices(BARS_SHAPE)

@@ -18,6 +18,9 @@ from inference.identity import network_digest
 from jobs.in_worker import forget_kept
 from volumes import open_volume
 
+# Whole projects are run.
+pytestmark = pytest.mark.slow
+
 ONE, TWO = "", 'passes { name: "forward" } passes { name: "reversed" seed_order: REVERSED }'
 SPLITTING = "{ min_size: 400 }"  # drops objects, so that both configs differ in what they write
 

@@ -250,6 +250,7 @@ def test_what_lies_beside_the_voxels_is_named_and_forgotten(tmp_path: Path) -> N
     assert json.loads((tmp_path / "info").read_text()) == {"scales": []}
 
 
+@pytest.mark.slow
 def test_skeletons_lie_beside_the_neurons_where_readers_find_them(tmp_path: Path, pool: Pool) -> None:
     pytest.importorskip("kimimaro")
     project = Project(tmp_path, {2: 1, 5: 3})

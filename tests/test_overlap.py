@@ -284,6 +284,7 @@ def test_an_empty_table_has_no_entropy_and_no_coverage() -> None:
     assert tables_equal(empty.merge(empty), empty)
 
 
+@pytest.mark.slow
 def test_the_published_segmentation_of_real_tissue_has_its_published_figures(shared_data: Path) -> None:
     with h5py.File(shared_data / "data" / "fib25_training2_google_ffn_dev.h5") as file:
         segmentation = file["segmentation"][:]

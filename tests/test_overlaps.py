@@ -18,6 +18,9 @@ from inference.supervoxel_table import load_table
 from jobs import plan_subvolumes
 from volumes import Box
 
+# Whole projects are run.
+pytestmark = pytest.mark.slow
+
 
 def positions_of(plan):
     return {subvolume.index: position for position, subvolume in enumerate(plan)}

@@ -35,6 +35,9 @@ from volumes import Box, open_volume
 from volumes.derived import to_coarse
 from volumes.pyramid import create_pyramid, fill_scale
 
+# Whole projects are run.
+pytestmark = pytest.mark.slow
+
 TWO = 'passes { name: "forward" } passes { name: "reversed" seed_order: REVERSED }'
 # Where bars are three voxels wide, a grid finds them more surely than distances from edges do.
 GRID = """seed_policy: "PolicyGrid3d" seed_policy_args: '{"step": 2, "offsets": [0]}'"""

@@ -217,6 +217,7 @@ def test_spoilt_sections_are_dark_or_empty():
     assert (means < 0.6 * np.median(means)).sum() == 2
 
 
+@pytest.mark.slow
 def test_a_fresh_seed_each_for_several_cell_bodies_keeps_them_apart():
     phantom = make_phantom(PhantomSpec(shape=(160, 96, 96), seed=3, cell_bodies=2, cell_body_radius_nm=180.0))
     centres = phantom.cell_body_centres_nm

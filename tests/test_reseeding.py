@@ -25,6 +25,9 @@ from inference.results import SubvolumeResult
 from volumes import Box, VolumeError, open_volume
 from volumes.arrays import ArrayVolume
 
+# Whole projects are run.
+pytestmark = pytest.mark.slow
+
 FORWARD = 'passes { name: "forward" }'
 COARSE = 'passes { name: "coarse" voxel_size_nm { z: 20 y: 20 x: 20 } seed_policy: "PolicyMaxPeaks" }'
 SETTINGS = f"{CUT} batch_size: 2"

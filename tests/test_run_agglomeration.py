@@ -25,6 +25,9 @@ from agglomeration.scoring import ScoreTable
 from commands import run_agglomeration
 from volumes import open_volume
 
+# Whole projects are run.
+pytestmark = pytest.mark.slow
+
 SHAPE = (30, 30, 60)
 RESEGMENTATION = "resegmentation { radius_nm: 140 analysis_radius_nm: 100 exclusion_radius_nm: 30 }"
 SUPERVOXELS = 'supervoxels { spec: "data.h5:pieces" }'

@@ -84,6 +84,7 @@ def test_results_of_other_settings_are_not_mixed_in_and_stay_as_they_are(place, 
     assert contents("out") == before
 
 
+@pytest.mark.slow
 def test_an_interrupted_pass_goes_on_where_it_was_and_ends_the_same(place, monkeypatch):
     assert run("--config", "c.textproto") == 0
     whole = np.load("out/passes/forward/0/0/seg-0_0_0.npz")
@@ -521,6 +522,7 @@ def test_refusals_do_not_wait_for_tensorflow(place):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "backend, says",
     [("openvino", "'openvino' is not installed"), ("spam", "spam"), ("numpy", "'numpy' has no engine")],

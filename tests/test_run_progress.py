@@ -204,6 +204,7 @@ PASSES = 'passes { name: "forward" } passes { name: "reversed" seed_order: REVER
 OF_PASSES = ["forward", "forward: reconciliation", "forward: supervoxels"]
 
 
+@pytest.mark.slow
 def test_one_bar_goes_over_all_stages_of_a_project_and_of_its_reseeding(
     runs: list, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -144,6 +144,7 @@ def test_the_outcome_is_that_of_merging_sets_in_whatever_order_merges_come(graph
         assert len({somas[i] for i in group if i in somas}) <= 1
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(graphs())
 def test_cutting_the_alternative_parts_the_cell_bodies(graph) -> None:  # type: ignore[no-untyped-def]

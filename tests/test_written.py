@@ -13,6 +13,9 @@ from tiny_project import CUT, contents, make_bars, metrics, run, supervoxels, wr
 from inference.written import write_unless_there
 from volumes import open_volume
 
+# Whole projects are run.
+pytestmark = pytest.mark.slow
+
 FILES = ["supervoxels.npz", "supervoxels.csv", "supervoxels.h5", "slices.png", "supervoxels.zarr"]
 SETTINGS = {"inference": CUT + "batch_size: 2", "outputs": "{ hdf5: true zarr: true }"}
 
