@@ -12,13 +12,13 @@ from inference.project import run_project
 CONFIG = """
 name: "cut"
 output_dir: "OUTPUT"
-phantom { shape { z: 96 y: 96 x: 96 } seed: 11 }
+phantom { shape { z: 64 y: 64 x: 64 } seed: 77 }
 network { weights: "builtin:phantom" }
-inference { options { min_segment_size: 300 } edge_context: MIRROR batch_size: 1 CUT }
+inference { options { min_segment_size: 100 } edge_context: MIRROR batch_size: 1 CUT }
 outputs { precomputed: false png: false }
 evaluation {}
 """
-CUT = "subvolumes { size { z: 64 y: 64 x: 64 } overlap { z: 32 y: 32 x: 32 } }"
+CUT = "subvolumes { size { z: 48 y: 48 x: 48 } overlap { z: 16 y: 16 x: 16 } }"
 
 
 @pytest.mark.slow
