@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from commands._entry import caution, load_keras_quietly, no_arguments, overridden
+from commands._entry import RunFlags, caution, load_keras_quietly, no_arguments
 from configs import load_config
 
 FLAGS = flags.FlagValues()
@@ -31,16 +31,7 @@ _KIND = flags.DEFINE_enum(
     flag_values=FLAGS,
 )
 _SEED = flags.DEFINE_integer("seed", 1, "of ties while trees are grown", flag_values=FLAGS)
-_WORKERS = flags.DEFINE_integer(
-    "workers",
-    None,
-    "worker processes on this machine; overrides the configs",
-    lower_bound=1,
-    flag_values=FLAGS,
-)
-_SCHEDULER = flags.DEFINE_string(
-    "scheduler", None, "address of a running Dask scheduler, whose workers are used", flag_values=FLAGS
-)
+_RUN = RunFlags(FLAGS, None)
 
 
 def main(rest: Sequence[str]) -> None:
@@ -50,13 +41,7 @@ def main(rest: Sequence[str]) -> None:
         raise flags.Error("calibrate needs --config (two or more) and --output; see --help")
     configs = [load_config(each, require=("agglomeration", "raw|phantom")) for each in _CONFIGS.value]
     configs = [
-        overridden(
-            each if each.inference is not None else each.replace(inference={}),
-            None,
-            _WORKERS.value,
-            _SCHEDULER.value,
-        )
-        for each in configs
+        _RUN.over(each if each.inference is not None else each.replace(inference={})) for each in configs
     ]
     load_keras_quietly()
     from agglomeration.calibrating import calibrate

@@ -131,14 +131,45 @@ def no_arguments(rest: Sequence[str]) -> None:
         raise flags.Error(f"unexpected argument {rest[0]!r}; see --help")
 
 
-def overridden(
-    config: ConfigView, compute_dtype: str | None, workers: int | None, scheduler: str | None
-) -> ConfigView:
-    """A config with what flags say in the place of what it says."""
-    if compute_dtype:
-        config = config.replace(inference=config.inference.replace(compute_dtype=compute_dtype))
-    if workers:
-        config = config.replace(run=config.run.replace(workers=workers))
-    if scheduler:
-        config = config.replace(run=config.run.replace(scheduler=scheduler))
-    return config
+class RunFlags:
+    """The flags that say how work is done, and not what: the same for all commands that run a network.
+
+    Args:
+      flag_values: where the command keeps its flags; they are defined there.
+      compute_help: what `--compute_dtype` does; None: the command does not take it.
+    """
+
+    def __init__(
+        self, flag_values: flags.FlagValues, compute_help: str | None = "overrides the config"
+    ) -> None:
+        self._compute = compute_help and flags.DEFINE_enum(
+            "compute_dtype", None, ["float32", "bfloat16", "auto"], compute_help, flag_values=flag_values
+        )
+        self._workers = flags.DEFINE_integer(
+            "workers",
+            None,
+            "worker processes on this machine; overrides the config",
+            lower_bound=1,
+            flag_values=flag_values,
+        )
+        self._scheduler = flags.DEFINE_string(
+            "scheduler",
+            None,
+            "address of a running Dask scheduler, whose workers are used",
+            flag_values=flag_values,
+        )
+
+    @property
+    def compute_dtype(self) -> str | None:
+        """What the flag says; None without it."""
+        return self._compute.value if self._compute else None
+
+    def over(self, config: ConfigView) -> ConfigView:
+        """A config with what the flags say in the place of what it says."""
+        if self.compute_dtype:
+            config = config.replace(inference=config.inference.replace(compute_dtype=self.compute_dtype))
+        if self._workers.value:
+            config = config.replace(run=config.run.replace(workers=self._workers.value))
+        if self._scheduler.value:
+            config = config.replace(run=config.run.replace(scheduler=self._scheduler.value))
+        return config

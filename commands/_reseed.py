@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from commands._entry import caution, load_keras_quietly, no_arguments, overridden
+from commands._entry import RunFlags, caution, load_keras_quietly, no_arguments
 from configs import load_config, parse_bounding_box
 
 FLAGS = flags.FlagValues()
@@ -44,19 +44,7 @@ _SUPERVOXELS = flags.DEFINE_string(
     "SPEC of the supervoxels to start from, such as an earlier job's; the project's own if not given",
     flag_values=FLAGS,
 )
-_COMPUTE = flags.DEFINE_enum(
-    "compute_dtype", None, ["float32", "bfloat16", "auto"], "overrides the config", flag_values=FLAGS
-)
-_WORKERS = flags.DEFINE_integer(
-    "workers",
-    None,
-    "worker processes on this machine; overrides the config",
-    lower_bound=1,
-    flag_values=FLAGS,
-)
-_SCHEDULER = flags.DEFINE_string(
-    "scheduler", None, "address of a running Dask scheduler, whose workers are used", flag_values=FLAGS
-)
+_RUN = RunFlags(FLAGS)
 
 
 def main(rest: Sequence[str]) -> None:
@@ -65,7 +53,7 @@ def main(rest: Sequence[str]) -> None:
     if not _CONFIG.value:
         raise flags.Error("reseed needs --config; see run_inference reseed --help")
     config = load_config(_CONFIG.value, require=("inference", "raw|phantom"))
-    config = overridden(config, _COMPUTE.value, _WORKERS.value, _SCHEDULER.value)
+    config = _RUN.over(config)
     corners = parse_bounding_box(_BOX.value) if _BOX.value else None
     load_keras_quietly()
     from commands._tables import stage_line, stage_table

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from commands import _calibrate, _explain
-from commands._entry import caution, load_keras_quietly, no_arguments, overridden, run_command
+from commands._entry import RunFlags, caution, load_keras_quietly, no_arguments, run_command
 from configs import load_config
 
 FLAGS = flags.FlagValues()
@@ -34,23 +34,7 @@ _REQUEST = flags.DEFINE_string(
     "a google/ffn ResegmentationRequest, as text or as a file",
     flag_values=FLAGS,
 )
-_COMPUTE = flags.DEFINE_enum(
-    "compute_dtype",
-    None,
-    ["float32", "bfloat16", "auto"],
-    "overrides the config; a request runs in float32 unless this says otherwise",
-    flag_values=FLAGS,
-)
-_WORKERS = flags.DEFINE_integer(
-    "workers",
-    None,
-    "worker processes on this machine; overrides the config",
-    lower_bound=1,
-    flag_values=FLAGS,
-)
-_SCHEDULER = flags.DEFINE_string(
-    "scheduler", None, "address of a running Dask scheduler, whose workers are used", flag_values=FLAGS
-)
+_RUN = RunFlags(FLAGS, "overrides the config; a request runs in float32 unless this says otherwise")
 _SUBCOMMANDS = {"calibrate": _calibrate, "explain": _explain}
 
 
@@ -75,12 +59,7 @@ def _main(rest: Sequence[str]) -> None:
 
 def _run_config() -> None:
     config = load_config(_CONFIG.value, require=("agglomeration", "raw|phantom"))
-    config = overridden(
-        config if config.inference is not None else config.replace(inference={}),
-        _COMPUTE.value,
-        _WORKERS.value,
-        _SCHEDULER.value,
-    )
+    config = _RUN.over(config if config.inference is not None else config.replace(inference={}))
     load_keras_quietly()
     from agglomeration.project import run_agglomeration
     from commands._agglomeration_table import decision_lines
@@ -100,7 +79,7 @@ def _run_request() -> None:
     from jobs.run_progress import RunProgress, Stage
 
     with RunProgress([Stage(RESEGMENTING, 1)]) as progress:
-        results = run_resegmentation_request(_REQUEST.value, _COMPUTE.value or "float32", progress)
+        results = run_resegmentation_request(_REQUEST.value, _RUN.compute_dtype or "float32", progress)
     for note in (each.note for each in results if each.note):
         caution(note)
     made = [each for each in results if not each.note]

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from commands import _reseed
-from commands._entry import caution, load_keras_quietly, no_arguments, overridden, run_command
+from commands._entry import RunFlags, caution, load_keras_quietly, no_arguments, run_command
 from configs import ConfigError, load_config, parse_bounding_box, parse_inference_request
 
 FLAGS = flags.FlagValues()
@@ -34,23 +34,7 @@ _BOX = flags.DEFINE_string(
     "the subvolume of the request, a google/ffn BoundingBox (x, y, z)",
     flag_values=FLAGS,
 )
-_COMPUTE = flags.DEFINE_enum(
-    "compute_dtype",
-    None,
-    ["float32", "bfloat16", "auto"],
-    "overrides the config; a request runs in float32 unless this says otherwise",
-    flag_values=FLAGS,
-)
-_WORKERS = flags.DEFINE_integer(
-    "workers",
-    None,
-    "worker processes on this machine; overrides the config",
-    lower_bound=1,
-    flag_values=FLAGS,
-)
-_SCHEDULER = flags.DEFINE_string(
-    "scheduler", None, "address of a running Dask scheduler, whose workers are used", flag_values=FLAGS
-)
+_RUN = RunFlags(FLAGS, "overrides the config; a request runs in float32 unless this says otherwise")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -75,7 +59,7 @@ def _main(rest: Sequence[str]) -> None:
 
 def _run_config() -> None:
     config = load_config(_CONFIG.value, require=("inference", "raw|phantom"))
-    config = overridden(config, _COMPUTE.value, _WORKERS.value, _SCHEDULER.value)
+    config = _RUN.over(config)
     load_keras_quietly()
     from commands._tables import stage_line, stage_table
     from inference.project import run_project
@@ -109,5 +93,5 @@ def _run_request() -> None:
     if voxels < 1:
         raise ConfigError(f"bounding box {box} is empty; give it a size of at least 1 along every axis")
     with RunProgress([Stage(SEGMENTING, 1)]) as progress:
-        path, result = run_request(request, box, _COMPUTE.value or "float32", progress)
+        path, result = run_request(request, box, _RUN.compute_dtype or "float32", progress)
     print(request_table(path, result))
