@@ -142,9 +142,11 @@ class RunFlags:
     def __init__(
         self, flag_values: flags.FlagValues, compute_help: str | None = "overrides the config"
     ) -> None:
-        self._compute = compute_help and flags.DEFINE_enum(
-            "compute_dtype", None, ["float32", "bfloat16", "auto"], compute_help, flag_values=flag_values
-        )
+        self._compute: flags.FlagHolder[str | None] | None = None
+        if compute_help is not None:
+            self._compute = flags.DEFINE_enum(
+                "compute_dtype", None, ["float32", "bfloat16", "auto"], compute_help, flag_values=flag_values
+            )
         self._workers = flags.DEFINE_integer(
             "workers",
             None,
@@ -162,7 +164,7 @@ class RunFlags:
     @property
     def compute_dtype(self) -> str | None:
         """What the flag says; None without it."""
-        return self._compute.value if self._compute else None
+        return None if self._compute is None else self._compute.value
 
     def over(self, config: ConfigView) -> ConfigView:
         """A config with what the flags say in the place of what it says."""
