@@ -22,7 +22,8 @@ import numpy as np
 
 from agglomeration.candidate_pairs import CandidatePairs
 from agglomeration.end_table import EndTable
-from agglomeration.pair_box import PairVolumes, read_pair_box, require_supervoxels
+from agglomeration.pair_box import PairBox, PairVolumes, read_pair_box, require_supervoxels
+from agglomeration.pass_agreement import PassAgreement, agreement, passes_around
 from agglomeration.resegmentation import (
     ResegmentationSettings,
     require_room,
@@ -30,7 +31,7 @@ from agglomeration.resegmentation import (
     resegment_pair,
     resegmentation_settings,
 )
-from agglomeration.scoring import PairScores, ScoreTable, score_pair
+from agglomeration.scoring import SCORES, PairScores, ScoreTable, score_pair
 from configs import ConfigError, ConfigView
 from inference.flooding import PieceReport, service_of, workspace_of
 from inference.freshness import Stamp, stamps_of_volume
@@ -38,7 +39,8 @@ from inference.identity import array_digest, settings_digest
 from inference.label_stages import kept_piece
 from inference.workspace import BYTES_PER_VOXEL
 from jobs.in_worker import current_reporter, per_worker
-from volumes import Volume, open_volume
+from volumes import Box, Volume, open_volume
+from volumes.box import Zyx
 
 T = TypeVar("T")
 
@@ -62,7 +64,8 @@ def score_pairs(config: ConfigView, pairs: CandidatePairs, path: Path, follows: 
     """
     volumes, settings = opened(config)
     columns = {each.name: array_digest(getattr(pairs, each.name)) for each in fields(pairs)}
-    made_from = settings_digest({**describe(config), "pairs": columns, "follows": follows})
+    known = {"pairs": columns, "follows": follows, "scores": SCORES}
+    made_from = settings_digest({**describe(config), **known})
     fovs = 0
 
     def make() -> dict[str, np.ndarray]:
@@ -210,12 +213,20 @@ def _scores(
     return score_pair(
         floods,
         box,
+        passes=_passes(config, box, floods.analysis.shift(box.origin_zyx), (z, y, x)),
         contact_faces=int(pairs.contact_faces[row]),
         distance_nm=float(pairs.distance_nm[row]),
         size_a=int(pairs.size_a[row]),
         size_b=int(pairs.size_b[row]),
         direction_radius_nm=config.agglomeration.resegmentation.analysis_radius_nm,
     )
+
+
+def _passes(config: ConfigView, box: PairBox, around: Box, point: Zyx) -> PassAgreement:
+    """What the passes of the project say about a pair in a part of its box (absolute)."""
+    labels, part = passes_around(config, point, around)
+    objects = box.labels[part.slices(box.origin_zyx)]
+    return agreement(objects == box.a, objects == box.b, labels)
 
 
 def _end(

@@ -37,6 +37,8 @@ SIGNALS: dict[str, int] = {
     "log_size_low": 0,
     "log_size_high": 0,
     "direction_agreement": 1,
+    "joined_in_passes": 1,
+    "parted_in_passes": -1,
 }
 
 # What takes the place of NaN; a pair without any of the other scores cannot be judged.
@@ -44,7 +46,7 @@ _UNKNOWN = {
     **dict.fromkeys(("iou", "a_from_a", "a_from_b", "b_from_a", "b_from_b"), 0.0),
     **dict.fromkeys(("deleted_from_a", "deleted_from_b"), 1.0),
     **dict.fromkeys(("max_depth_a_nm", "max_depth_b_nm", "flood_depth_a_nm", "flood_depth_b_nm"), 0.0),
-    "direction_agreement": 0.0,
+    **dict.fromkeys(("direction_agreement", "joined_in_passes", "parted_in_passes"), 0.0),
 }
 # Below this share of voxels given up, differences are noise.
 _LEAST_DELETED = 1e-3
@@ -87,7 +89,7 @@ def signals(table: ScoreTable) -> np.ndarray:
         "log_voxels_high": np.log1p(voxels.max(axis=0)),
         "log_size_low": np.log1p(sizes.min(axis=0)),
         "log_size_high": np.log1p(sizes.max(axis=0)),
-        "direction_agreement": scores["direction_agreement"],
+        **{name: scores[name] for name in ("direction_agreement", "joined_in_passes", "parted_in_passes")},
     }
     return np.stack([columns[name] for name in SIGNALS], axis=1)
 

@@ -22,6 +22,7 @@ import numpy as np
 from agglomeration.directions import direction_agreement
 from agglomeration.errors import AgglomerationError
 from agglomeration.pair_box import PairBox
+from agglomeration.pass_agreement import NO_PASSES, PassAgreement
 from agglomeration.resegmentation import ObjectFlood, PairFloods
 from agglomeration.starts import depths_nm
 from configs import ConfigView
@@ -48,6 +49,8 @@ class PairScores:
       size_a, size_b: voxels of the whole objects.
       direction_agreement: 1 = one goes on straight where the other ends, -1 = both come from the same side,
         0 = at least one does not end here; see `direction_agreement`.
+      joined_in_passes, parted_in_passes: how far the project's passes have both in one object, and in
+        several; NaN = no passes made the objects; see `agglomeration.pass_agreement`.
       fovs: fields of view that it took to know.
     """
 
@@ -69,6 +72,8 @@ class PairScores:
     size_a: int
     size_b: int
     direction_agreement: float
+    joined_in_passes: float
+    parted_in_passes: float
     fovs: int
 
     def to_dict(self) -> dict[str, float]:
@@ -91,6 +96,7 @@ def score_pair(
     size_a: int,
     size_b: int,
     direction_radius_nm: float = 340.0,
+    passes: PassAgreement = NO_PASSES,
 ) -> PairScores:
     """The scores of a pair that has been flooded.
 
@@ -101,6 +107,7 @@ def score_pair(
       distance_nm: gap at the decision point, as found with the pair.
       size_a, size_b: voxels of the whole objects.
       direction_radius_nm: the objects' directions are those of their voxels so near to the decision point.
+      passes: what the project's passes say about the pair.
     """
     where = floods.analysis.slices()
     labels, size_nm = box.labels[where], box.voxel_size_nm
@@ -126,6 +133,8 @@ def score_pair(
         size_a=int(size_a),
         size_b=int(size_b),
         direction_agreement=direction_agreement(own, other, point, size_nm, direction_radius_nm),
+        joined_in_passes=passes.joined,
+        parted_in_passes=passes.parted,
         fovs=floods.fovs,
     )
 

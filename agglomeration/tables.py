@@ -52,7 +52,8 @@ SCHEMA_VERSION = 1
 EVIDENCE = (
     *("iou", "a_from_a", "a_from_b", "b_from_a", "b_from_b", "deleted_from_a", "deleted_from_b"),
     *("max_depth_a_nm", "max_depth_b_nm", "flood_depth_a_nm", "flood_depth_b_nm", "voxels_a", "voxels_b"),
-    *("contact_faces", "distance_nm", "size_a", "size_b", "direction_agreement", "fovs"),
+    *("contact_faces", "distance_nm", "size_a", "size_b", "direction_agreement"),
+    *("joined_in_passes", "parted_in_passes", "fovs"),
 )
 POINT_NM = ("point_z_nm", "point_y_nm", "point_x_nm")
 

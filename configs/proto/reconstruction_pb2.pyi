@@ -68,7 +68,7 @@ class BoxZyx(_message.Message):
     def __init__(self, start: _Optional[_Union[Zyx, _Mapping]] = ..., shape: _Optional[_Union[Zyx, _Mapping]] = ...) -> None: ...
 
 class ReconstructionConfig(_message.Message):
-    __slots__ = ("name", "output_dir", "raw", "phantom", "network", "inference", "outputs", "evaluation", "training", "run", "masks", "preprocessing", "consensus", "reconciliation", "agglomeration", "somas", "database")
+    __slots__ = ("name", "output_dir", "raw", "phantom", "network", "inference", "outputs", "evaluation", "training", "run", "masks", "preprocessing", "consensus", "reconciliation", "agglomeration", "somas", "proofreading", "database")
     NAME_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_DIR_FIELD_NUMBER: _ClassVar[int]
     RAW_FIELD_NUMBER: _ClassVar[int]
@@ -85,6 +85,7 @@ class ReconstructionConfig(_message.Message):
     RECONCILIATION_FIELD_NUMBER: _ClassVar[int]
     AGGLOMERATION_FIELD_NUMBER: _ClassVar[int]
     SOMAS_FIELD_NUMBER: _ClassVar[int]
+    PROOFREADING_FIELD_NUMBER: _ClassVar[int]
     DATABASE_FIELD_NUMBER: _ClassVar[int]
     name: str
     output_dir: str
@@ -102,8 +103,9 @@ class ReconstructionConfig(_message.Message):
     reconciliation: Reconciliation
     agglomeration: Agglomeration
     somas: Somas
+    proofreading: Proofreading
     database: Database
-    def __init__(self, name: _Optional[str] = ..., output_dir: _Optional[str] = ..., raw: _Optional[_Union[VolumeSource, _Mapping]] = ..., phantom: _Optional[_Union[Phantom, _Mapping]] = ..., network: _Optional[_Union[Network, _Mapping]] = ..., inference: _Optional[_Union[Inference, _Mapping]] = ..., outputs: _Optional[_Union[Outputs, _Mapping]] = ..., evaluation: _Optional[_Union[Evaluation, _Mapping]] = ..., training: _Optional[_Union[Training, _Mapping]] = ..., run: _Optional[_Union[Run, _Mapping]] = ..., masks: _Optional[_Union[Masks, _Mapping]] = ..., preprocessing: _Optional[_Union[Preprocessing, _Mapping]] = ..., consensus: _Optional[_Union[Consensus, _Mapping]] = ..., reconciliation: _Optional[_Union[Reconciliation, _Mapping]] = ..., agglomeration: _Optional[_Union[Agglomeration, _Mapping]] = ..., somas: _Optional[_Union[Somas, _Mapping]] = ..., database: _Optional[_Union[Database, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., output_dir: _Optional[str] = ..., raw: _Optional[_Union[VolumeSource, _Mapping]] = ..., phantom: _Optional[_Union[Phantom, _Mapping]] = ..., network: _Optional[_Union[Network, _Mapping]] = ..., inference: _Optional[_Union[Inference, _Mapping]] = ..., outputs: _Optional[_Union[Outputs, _Mapping]] = ..., evaluation: _Optional[_Union[Evaluation, _Mapping]] = ..., training: _Optional[_Union[Training, _Mapping]] = ..., run: _Optional[_Union[Run, _Mapping]] = ..., masks: _Optional[_Union[Masks, _Mapping]] = ..., preprocessing: _Optional[_Union[Preprocessing, _Mapping]] = ..., consensus: _Optional[_Union[Consensus, _Mapping]] = ..., reconciliation: _Optional[_Union[Reconciliation, _Mapping]] = ..., agglomeration: _Optional[_Union[Agglomeration, _Mapping]] = ..., somas: _Optional[_Union[Somas, _Mapping]] = ..., proofreading: _Optional[_Union[Proofreading, _Mapping]] = ..., database: _Optional[_Union[Database, _Mapping]] = ...) -> None: ...
 
 class VolumeSource(_message.Message):
     __slots__ = ("spec", "voxel_size_nm")
@@ -496,6 +498,38 @@ class Somas(_message.Message):
     vessels: VolumeSource
     outside: VolumeSource
     def __init__(self, table: _Optional[str] = ..., volume: _Optional[_Union[VolumeSource, _Mapping]] = ..., missed_radius_share: _Optional[float] = ..., vessels: _Optional[_Union[VolumeSource, _Mapping]] = ..., outside: _Optional[_Union[VolumeSource, _Mapping]] = ...) -> None: ...
+
+class Proofreading(_message.Message):
+    __slots__ = ("lease_seconds", "reviews", "join_seconds", "cut_seconds", "end_seconds", "min_probability", "suspected_mergers", "loose_ends", "min_length_nm", "host", "port", "upload_bytes", "waiting_pictures", "picture_voxels")
+    LEASE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    REVIEWS_FIELD_NUMBER: _ClassVar[int]
+    JOIN_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    CUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    END_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    MIN_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    SUSPECTED_MERGERS_FIELD_NUMBER: _ClassVar[int]
+    LOOSE_ENDS_FIELD_NUMBER: _ClassVar[int]
+    MIN_LENGTH_NM_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    UPLOAD_BYTES_FIELD_NUMBER: _ClassVar[int]
+    WAITING_PICTURES_FIELD_NUMBER: _ClassVar[int]
+    PICTURE_VOXELS_FIELD_NUMBER: _ClassVar[int]
+    lease_seconds: float
+    reviews: int
+    join_seconds: float
+    cut_seconds: float
+    end_seconds: float
+    min_probability: float
+    suspected_mergers: bool
+    loose_ends: bool
+    min_length_nm: float
+    host: str
+    port: int
+    upload_bytes: int
+    waiting_pictures: int
+    picture_voxels: int
+    def __init__(self, lease_seconds: _Optional[float] = ..., reviews: _Optional[int] = ..., join_seconds: _Optional[float] = ..., cut_seconds: _Optional[float] = ..., end_seconds: _Optional[float] = ..., min_probability: _Optional[float] = ..., suspected_mergers: bool = ..., loose_ends: bool = ..., min_length_nm: _Optional[float] = ..., host: _Optional[str] = ..., port: _Optional[int] = ..., upload_bytes: _Optional[int] = ..., waiting_pictures: _Optional[int] = ..., picture_voxels: _Optional[int] = ...) -> None: ...
 
 class Database(_message.Message):
     __slots__ = ("url",)
