@@ -11,6 +11,8 @@ from typing import Any
 from agglomeration.reliability import wilson
 
 AFTER = ("agglomerated", "constrained")
+# The supervoxels after the right answer to every candidate pair.
+PERFECT = "perfect"
 RUN_LENGTHS = ("erl_nm", "nerl", "nerl_tolerant_100_nm", "splits_per_mm", "mergers_per_mm")
 Rows = Mapping[int, Mapping[str, Mapping[str, Any]]]
 
@@ -28,7 +30,8 @@ def gains(rows: Rows, means: Mapping[str, Mapping[str, float]]) -> dict[str, Any
 
     Returns:
         `before` (the stage), `pairs`, `fovs_per_pair`, and for each stage of `AFTER`: pooled merges with
-        precision (Wilson, 95 %) and recall, the share that was refused, and `_changes`.
+        precision (Wilson, 95 %) and recall, the share that was refused, and `_changes`, those of `PERFECT`
+        besides.
     """
     before = list(means)[list(means).index(AFTER[0]) - 1]
     pairs, fovs = (sum(row[AFTER[0]][name] for row in rows.values()) for name in ("pairs", "fovs"))
@@ -37,6 +40,8 @@ def gains(rows: Rows, means: Mapping[str, Mapping[str, float]]) -> dict[str, Any
         found[stage] = _pooled([row[stage] for row in rows.values()])
         if "nerl" in means[stage]:
             found[stage] |= _changes(means[before], means[stage])
+    if "nerl" in means.get(PERFECT, {}):
+        found[PERFECT] = _changes(means[before], means[PERFECT])
     return found
 
 
@@ -53,17 +58,23 @@ def gain_lines(found: Mapping[str, Any]) -> list[str]:
             f"{stage:16s}{each['accepted']} accepted, precision {_shown(each['precision'])} ({interval}), "
             f"recall {_shown(each['recall'])} of {each['true_pairs']}; {each['merges_refused']} refused"
         )
-        if "gap_closed" in each:
-            tolerant = _shown(each["tolerant_gap_closed"])
-            lines.append(f"{'':16s}gap in nERL closed: {_shown(each['gap_closed'])}, tolerant {tolerant}")
-            factors = (
-                ("ERL", "erl_nm"),
-                ("splits per mm", "splits_per_mm"),
-                ("mergers per mm", "mergers_per_mm"),
-            )
-            told = ", ".join(f"{words} {_shown(each[f'{name}_factor'])}" for words, name in factors)
-            lines.append(f"{'':16s}after / before: {told} ({_PUBLISHED})")
+        lines += _change_lines(each)
+    if PERFECT in found:
+        lines += [f"{PERFECT:16s}the right answer to every pair", *_change_lines(found[PERFECT])]
     return lines
+
+
+def _change_lines(each: Mapping[str, Any]) -> list[str]:
+    """The gap closed and the factors; none where there are no run lengths."""
+    if "gap_closed" not in each:
+        return []
+    gap, tolerant = _shown(each["gap_closed"]), _shown(each["tolerant_gap_closed"])
+    factors = (("ERL", "erl_nm"), ("splits per mm", "splits_per_mm"), ("mergers per mm", "mergers_per_mm"))
+    told = ", ".join(f"{words} {_shown(each[f'{name}_factor'])}" for words, name in factors)
+    return [
+        f"{'':16s}gap in nERL closed: {gap}, tolerant {tolerant}",
+        f"{'':16s}after / before: {told} ({_PUBLISHED})",
+    ]
 
 
 def _pooled(stages: list[Mapping[str, Any]]) -> dict[str, Any]:
