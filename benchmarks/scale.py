@@ -3,6 +3,7 @@
     python -m benchmarks.scale --json out/scale.json
     python -m benchmarks.scale --parts flood --sizes 128,256 --cuts whole,0.5gb
     python -m benchmarks.scale --parts labels
+    python -m benchmarks.scale --parts memory
 
 `flood` runs `run_inference --config` in processes of its own: one forward pass of the shipped network through
 to supervoxels, table and pyramids. Images are the middle of `fib25_validation_raw.h5` of the shared data, and
@@ -13,7 +14,8 @@ The memory of a worker is the highest resident memory that the kernel noted for 
 Python and TensorFlow take before any image is read. Bytes are those of the output directory in the end.
 
 `labels` times consensus, reconciliation, table and coarser scales on labels alone, in one thread, see
-`benchmarks.label_stages`.
+`benchmarks.label_stages`. `memory` is what these stages take in a whole run whose passes are made up, see
+`benchmarks.label_memory`.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from benchmarks.label_memory import label_memory_rows
 from benchmarks.label_stages import label_stage_rows
 from benchmarks.processes import Run, measure
 from volumes.box import Zyx
@@ -188,9 +191,19 @@ def _print_labels(rows: Iterable[dict[str, Any]]) -> None:
         )
 
 
+def _print_memory(rows: Iterable[Row]) -> None:
+    print(f"{'subvolumes':>11s}{'voxels':>17s}{'objects':>11s}{'seconds':>9s}{'peak MB':>9s}")
+    for row in rows:
+        shape = "x".join(map(str, row["shape_zyx"]))
+        print(
+            f"{row['subvolumes']:11d}{shape:>17s}{row['objects']:11d}{row['seconds']:9.1f}"
+            f"{row['peak_bytes'] / _MB:9.0f}"
+        )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--parts", default="flood,labels", help="flood, labels")
+    parser.add_argument("--parts", default="flood,labels,memory", help="flood, labels, memory")
     parser.add_argument("--images", default="fib25,phantom", help="fib25, phantom")
     parser.add_argument("--sizes", default="128,256,320", help="edges in voxels, or ZxYxX")
     parser.add_argument("--cuts", default="whole,0.5gb", help="whole, an edge in voxels, or memory: 0.5gb")
@@ -207,6 +220,9 @@ def main() -> int:
     if "labels" in parts:
         content["labels"] = label_stage_rows(options.shared, options.label_edge)
         _print_labels(content["labels"])
+    if "memory" in parts:
+        content["memory"] = label_memory_rows(options.label_edge)
+        _print_memory(content["memory"])
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(content, indent=2) + "\n")
     return 0
