@@ -11,10 +11,21 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-PACKAGES = ("agglomeration", "commands", "configs", "evaluation", "ffn", "inference", "jobs", "volumes")
+PACKAGES = (
+    "agglomeration",
+    "commands",
+    "configs",
+    "evaluation",
+    "ffn",
+    "inference",
+    "jobs",
+    "proofreading",
+    "volumes",
+)
 
 REQUIRES = [
     "absl-py>=2.1",
+    "alembic>=1.13",
     "cloud-files>=5.0",
     "cloud-volume>=12.0",
     "connected-components-3d>=3.20",
