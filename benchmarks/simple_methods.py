@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -78,30 +79,40 @@ def best_of_sweep(raw: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def run_sweeps(
+    description: str, methods: Iterable[str], best: Callable[..., dict[str, float]], output: str
+) -> None:
+    """The command: what methods reach on a crop of FIB-25, where it is there, and on phantoms.
+
+    Args:
+      description: of the command.
+      methods: names, in the order of the table.
+      best: gives the least error of each from raw and labels.
+      output: the JSON file unless told otherwise.
+    """
+    from volumes import Box, open_volume
+    from volumes.phantom import PhantomSpec, make_phantom
+
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--seeds", default="1,2,3", help="phantom seeds, comma-separated")
     parser.add_argument("--fib25", type=Path, default=Path("../shared/data/fib25_training2_dev.h5"))
-    parser.add_argument("--json", type=Path, default=Path("out/simple_methods.json"))
+    parser.add_argument("--json", type=Path, default=Path(output))
     options = parser.parse_args()
     rows = {}
     if options.fib25.exists():
-        from volumes import Box, open_volume
-
         box = Box.from_shape((128, 128, 128))
         read = [open_volume(f"{options.fib25}:{name}").read(box) for name in ("raw", "labels")]
-        rows["FIB-25, first 128³"] = best_of_sweep(*read)
-    from volumes.phantom import PhantomSpec, make_phantom
-
+        rows["FIB-25, first 128³"] = best(*read)
     for seed in (int(s) for s in options.seeds.split(",")):
         phantom = make_phantom(PhantomSpec(seed=seed))
-        rows[f"phantom, seed {seed}"] = best_of_sweep(phantom.raw, phantom.labels)
-    print(f"{'best ARAND of a sweep':24s}{'threshold':>12s}{'watershed':>12s}")
+        rows[f"phantom, seed {seed}"] = best(phantom.raw, phantom.labels)
+    columns = list(methods)
+    print(f"{'best ARAND of a sweep':24s}" + "".join(f"{method:>12s}" for method in columns))
     for name, row in rows.items():
-        print(f"{name:24s}{row['threshold']:12.2f}{row['watershed']:12.2f}")
+        print(f"{name:24s}" + "".join(f"{row[method]:12.2f}" for method in columns))
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(rows, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    run_sweeps(__doc__.splitlines()[0], ("threshold", "watershed"), best_of_sweep, "out/simple_methods.json")

@@ -12,10 +12,7 @@ least error, not one to be had without it.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable
-from pathlib import Path
 
 import cc3d
 import edt
@@ -23,9 +20,8 @@ import numpy as np
 from scipy import ndimage
 from skimage.segmentation import watershed
 
+from benchmarks.simple_methods import run_sweeps
 from evaluation import overlap_metrics
-from volumes import Box, open_volume
-from volumes.phantom import PhantomSpec, make_phantom
 
 
 def flattened(raw: np.ndarray, sigma: float, background: float) -> np.ndarray:
@@ -112,26 +108,5 @@ def best_of_sweep(raw: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     return best
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", default="1,2,3", help="phantom seeds, comma-separated")
-    parser.add_argument("--fib25", type=Path, default=Path("../shared/data/fib25_training2_dev.h5"))
-    parser.add_argument("--json", type=Path, default=Path("out/tuned_methods.json"))
-    options = parser.parse_args()
-    rows = {}
-    if options.fib25.exists():
-        box = Box.from_shape((128, 128, 128))
-        read = [open_volume(f"{options.fib25}:{name}").read(box) for name in ("raw", "labels")]
-        rows["FIB-25, first 128³"] = best_of_sweep(*read)
-    for seed in (int(s) for s in options.seeds.split(",")):
-        phantom = make_phantom(PhantomSpec(seed=seed))
-        rows[f"phantom, seed {seed}"] = best_of_sweep(phantom.raw, phantom.labels)
-    print(f"{'best ARAND of a sweep':24s}" + "".join(f"{method:>12s}" for method in METHODS))
-    for name, row in rows.items():
-        print(f"{name:24s}" + "".join(f"{row[method]:12.2f}" for method in METHODS))
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(rows, indent=2) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    run_sweeps(__doc__.splitlines()[0], METHODS, best_of_sweep, "out/tuned_methods.json")
