@@ -19,6 +19,7 @@ from agglomeration.extensions import ENDS
 from agglomeration.meshes import STAGE as MESHES
 from agglomeration.meshes import write_meshes
 from agglomeration.neuron_skeletons import write_neuron_skeletons
+from agglomeration.neuron_stages import AGGLOMERATED, CONSTRAINED, FILES, keep_neurons
 from agglomeration.neuron_volume import STAGE as NEURONS
 from agglomeration.neuron_volume import write_neuron_volume
 from agglomeration.neurons import neuron_table
@@ -43,7 +44,6 @@ from volumes import Box
 
 DECISIONS = "decisions"
 SKELETONS = "skeletons"
-AGGLOMERATED, CONSTRAINED = "agglomerated", "constrained"
 Tell = Callable[[str], None]
 
 # Voxels per second and core of each stage, for the display of progress; resegmentation follows the network.
@@ -276,7 +276,8 @@ def _write_neurons(
     """The tables of all neurons, and their voxels, meshes and skeletons as the config asks."""
     folder, output = folder_of(config), Path(config.output_dir)
     neurons, section = decided.constrained, config.agglomeration.neurons
-    neurons.save(folder / "neuron_map.npz")
+    maps = {AGGLOMERATED: decided.agglomerated, CONSTRAINED: neurons}
+    keep_neurons(folder, maps, segmentation.identity)
     table = neuron_table(segmentation.table, neurons)
     table.save(folder / "neuron_table.npz")
     table.write_csv(output / "neuron_table.csv", segmentation.volume.voxel_size_nm)
@@ -284,7 +285,7 @@ def _write_neurons(
         return
     volume = write_neuron_volume(
         segmentation.volume.spec,
-        folder / "neuron_map.npz",
+        folder / FILES[CONSTRAINED],
         output / "neurons",
         folder / "neurons",
         made_from={"supervoxels": segmentation.identity},

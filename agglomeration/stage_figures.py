@@ -19,9 +19,9 @@ from agglomeration.neurons import NeuronMap
 from agglomeration.pair_truth import PairTruth, true_objects, truth_of_pairs
 from agglomeration.reliability import precision_of_accepted
 from agglomeration.segmentation import Segmentation, truth_workspace
-from configs import ConfigView
+from configs import ConfigView, region_bounds
 from evaluation import ContingencyTable, NodeLabels, erl_metrics, look_up_nodes, merge_tables, table_metrics
-from evaluation.comparison import Tell, prepare_truth
+from evaluation.comparison import Tell, ends_at_box, prepare_truth
 from volumes import Skeleton
 
 
@@ -83,12 +83,14 @@ def known_truth(config: ConfigView, segmentation: Segmentation, tell: Tell = lam
         settings = config.replace(evaluation={}).evaluation
     if not settings.skeletons:
         return KnownTruth(segmentation.overlaps, {}, None, settings)
+    labels, box = truth_workspace(config).inputs.labels, segmentation.box
+    is_part = config.inference is not None and region_bounds(config.inference) is not None
     truth = prepare_truth(
-        truth_workspace(config).inputs.labels,
-        segmentation.box,
+        labels,
+        box,
         segmentation.volume.voxel_size_nm,
         settings,
-        clip=config.inference is not None and config.inference.box is not None,
+        clip=is_part or ends_at_box(box, segmentation.volume, labels),
         tell=tell,
         display=False,
     )

@@ -145,7 +145,7 @@ def of_config(config: ConfigView, name: str | None) -> Subject:
 
 
 def _of_project(config: ConfigView, settings: ConfigView, output: Path) -> Subject:
-    """All finished stages of a project."""
+    """All finished stages of a project, neurons of its agglomeration included."""
     for section in ("inference", "raw|phantom"):
         if all(getattr(config, each) is None for each in section.split("|")):
             wanted = " or ".join(f"'{each}'" for each in section.split("|"))
@@ -157,6 +157,8 @@ def _of_project(config: ConfigView, settings: ConfigView, output: Path) -> Subje
     )
     if not (output.parent / "config.textproto").exists():
         raise nothing
+    from agglomeration.neuron_stages import neuron_stages
+    from agglomeration.segmentation import FOLDER
     from inference.inputs import planned_inputs
     from inference.stage_volumes import as_it_ran, finished_stages
     from inference.workspace import open_workspace
@@ -168,6 +170,7 @@ def _of_project(config: ConfigView, settings: ConfigView, output: Path) -> Subje
     workspace = planned if config.phantom is None else open_workspace(config)
     inputs = workspace.inputs
     stages: dict[str, Volume] = {each.stage: each for each in finished_stages(workspace)}
+    stages |= {each.stage: each for each in neuron_stages(workspace, output.parent / FOLDER)}
     last = list(stages.values())[-1]
     asked = _box_of(settings)
     box = compared_box(last, inputs.labels, asked or inputs.box)

@@ -406,3 +406,23 @@ def test_a_gap_is_bridged_where_an_end_is_flooded_on() -> None:
         assert agglomerate() == 0
         assert (states().get((5, 9)) == "accepted") == expected
         assert (neurons()[7, 8, 2] == neurons()[7, 8, 58]) == expected
+
+
+def test_evaluate_compares_the_neurons_of_a_project_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    from tiny_project import run
+
+    from commands import evaluate
+
+    inference = "subvolumes { size { z: 30 y: 30 x: 40 } overlap { z: 0 y: 0 x: 8 } }"
+    configure(f"{CANDIDATES} {RESEGMENTATION}", inference=inference)
+    assert run("--config", "c.textproto") == 0 and agglomerate() == 0
+    found = metrics()
+    assert evaluate.run(["--config", "c.textproto"]) == 0
+    told = capsys.readouterr().out
+    for stage in ("forward", "agglomerated", "constrained"):
+        assert metrics()[stage]["voi_split"] == pytest.approx(found[stage]["voi_split"])
+        assert f"\n{stage} " in told
+    note = Path("out/agglomeration/neuron_maps.json")
+    note.write_text(json.dumps({"supervoxels": "others"}))
+    assert evaluate.run(["--config", "c.textproto"]) == 0
+    assert "\nagglomerated " not in capsys.readouterr().out
