@@ -82,7 +82,8 @@ def _places(nodes_nm: np.ndarray, branches: list[int], partners: list[list[int]]
     for start in branches:
         if start in seen:
             continue
-        place, waiting = {start}, [(start, 0.0, (start,))]
+        place = {start}
+        waiting: list[tuple[int, float, tuple[int, ...]]] = [(start, 0.0, (start,))]
         visited = {start}
         while waiting:
             node, away, path = waiting.pop()

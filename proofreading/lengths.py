@@ -61,17 +61,18 @@ class Lengths:
         """Of all supervoxels; at least 1, since it divides."""
         return max(float(self.nm.sum()), 1.0)
 
-    def of(self, supervoxels: np.ndarray) -> np.ndarray:
-        """Lengths of some supervoxels, (k,) float64; 0 of unknown ones.
+    def of(self, supervoxels: np.ndarray, otherwise: float = 0.0) -> np.ndarray:
+        """Lengths of some supervoxels, (k,) float64.
 
         Args:
           supervoxels: (k,) uint64.
+          otherwise: of those that are not known.
         """
         if self.supervoxels.size == 0:
-            return np.zeros(len(supervoxels))
+            return np.full(len(supervoxels), otherwise)
         wanted = np.asarray(supervoxels, np.uint64)
         at = np.minimum(np.searchsorted(self.supervoxels, wanted), self.supervoxels.size - 1)
-        return np.where(self.supervoxels[at] == wanted, self.nm[at], 0.0)
+        return np.where(self.supervoxels[at] == wanted, self.nm[at], otherwise)
 
     def save(self, path: Path, follows: str) -> None:
         """Writes all as one `.npz` piece.

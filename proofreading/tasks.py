@@ -25,7 +25,7 @@ Point = tuple[float, float, float]
 _ID_BITS = 62
 
 
-class Kind(str, Enum):
+class TaskKind(str, Enum):
     """What a task asks."""
 
     JOIN = "join"
@@ -74,7 +74,7 @@ class Candidate:
         where a refused merge is accepted; 0 for other tasks.
     """
 
-    kind: Kind
+    kind: TaskKind
     supervoxels: tuple[int, int]
     point_nm: Point
     probability: float
@@ -103,7 +103,7 @@ class Task:
     """
 
     id: int
-    kind: Kind
+    kind: TaskKind
     supervoxels: tuple[int, int]
     point_nm: Point
     probability: float
@@ -133,7 +133,7 @@ class Task:
         }
 
 
-def task_id(kind: Kind, supervoxels: tuple[int, int], point_nm: Sequence[float]) -> int:
+def task_id(kind: TaskKind, supervoxels: tuple[int, int], point_nm: Sequence[float]) -> int:
     """The number of a task, from 1, below 2^62; with a million tasks two share one in 1 case of 10^7.
 
     Args:

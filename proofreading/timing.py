@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Mapping
 
 from configs import ConfigView
-from proofreading.tasks import Kind
+from proofreading.tasks import TaskKind
 
 _PRIOR_ANSWERS = 5
 _REMEMBERED = 201
@@ -27,7 +27,7 @@ class ExpectedSeconds:
       seconds: by kind, before any answer is known.
     """
 
-    def __init__(self, seconds: Mapping[Kind, float]) -> None:
+    def __init__(self, seconds: Mapping[TaskKind, float]) -> None:
         self._start = dict(seconds)
         self._known = {kind: deque[float](maxlen=_REMEMBERED) for kind in seconds}
 
@@ -39,9 +39,9 @@ class ExpectedSeconds:
           section: the config's `proofreading`.
         """
         join, cut, end = section.join_seconds, section.cut_seconds, section.end_seconds
-        return cls({Kind.JOIN: join, Kind.REFUSED: cut, Kind.MERGER: cut, Kind.END: end})
+        return cls({TaskKind.JOIN: join, TaskKind.REFUSED: cut, TaskKind.MERGER: cut, TaskKind.END: end})
 
-    def learn(self, kind: Kind, seconds: float) -> None:
+    def learn(self, kind: TaskKind, seconds: float) -> None:
         """Takes an answer into account.
 
         Args:
@@ -50,7 +50,7 @@ class ExpectedSeconds:
         """
         self._known[kind].append(min(max(seconds, _SHORTEST_S), _LONGEST_S))
 
-    def of_kind(self, kind: Kind) -> float:
+    def of_kind(self, kind: TaskKind) -> float:
         """Seconds that an answer is expected to take.
 
         Args:

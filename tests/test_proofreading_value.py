@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proofreading.bridges import bridge_sides
-from proofreading.tasks import Kind, task_id
+from proofreading.tasks import TaskKind, task_id
 from proofreading.timing import ExpectedSeconds
 from proofreading.value import (
     cut_value,
@@ -62,19 +62,19 @@ def test_without_merges_the_mean_length_of_all_lies_beyond() -> None:
 
 
 def test_the_median_of_answers_takes_over_from_the_settings() -> None:
-    seconds = ExpectedSeconds({Kind.JOIN: 8.0, Kind.MERGER: 30.0})
-    assert seconds.of_kind(Kind.JOIN) == 8.0
+    seconds = ExpectedSeconds({TaskKind.JOIN: 8.0, TaskKind.MERGER: 30.0})
+    assert seconds.of_kind(TaskKind.JOIN) == 8.0
     for each in (2.0, 2.0, 2.0, 2.0, 5000.0):
-        seconds.learn(Kind.JOIN, each)
-    assert seconds.of_kind(Kind.JOIN) == pytest.approx((2.0 + 8.0) / 2)
-    assert seconds.of_kind(Kind.MERGER) == 30.0
+        seconds.learn(TaskKind.JOIN, each)
+    assert seconds.of_kind(TaskKind.JOIN) == pytest.approx((2.0 + 8.0) / 2)
+    assert seconds.of_kind(TaskKind.MERGER) == 30.0
 
 
 def test_tasks_keep_their_numbers() -> None:
-    assert task_id(Kind.JOIN, (3, 7), (1.0, 2.0, 3.0)) == task_id(Kind.JOIN, (3, 7), (9.0, 9.0, 9.0))
-    assert task_id(Kind.JOIN, (3, 7), (0, 0, 0)) != task_id(Kind.MERGER, (3, 7), (0, 0, 0))
-    assert task_id(Kind.END, (3, 0), (10, 0, 0)) != task_id(Kind.END, (3, 0), (20, 0, 0))
-    assert 0 < task_id(Kind.END, (2**63 - 1, 0), (0, 0, 0)) < 2**62
+    assert task_id(TaskKind.JOIN, (3, 7), (1.0, 2.0, 3.0)) == task_id(TaskKind.JOIN, (3, 7), (9.0, 9.0, 9.0))
+    assert task_id(TaskKind.JOIN, (3, 7), (0, 0, 0)) != task_id(TaskKind.MERGER, (3, 7), (0, 0, 0))
+    assert task_id(TaskKind.END, (3, 0), (10, 0, 0)) != task_id(TaskKind.END, (3, 0), (20, 0, 0))
+    assert 0 < task_id(TaskKind.END, (2**63 - 1, 0), (0, 0, 0)) < 2**62
 
 
 def test_a_chain_with_a_ring_has_the_bridges_of_the_chain() -> None:

@@ -1,0 +1,281 @@
+"""The order of tasks, in memory: which one is worth most now, as lengths and neurons change.
+
+Every task that waits stands in a heap by its rank. A change of neurons gives the tasks of these neurons new
+values and new places in the heap; the old places stay there, marked by a stamp that is no longer the task's,
+and are passed over. So handing out a task costs the logarithm of their number, and an edit what its own
+neurons' tasks cost.
+
+A task is stale while its question makes no sense: the two of a join are one neuron, or the two of a cut are
+apart, or a supervoxel is no more. That follows from the neurons alone, so a task is stale no longer once an
+edit was undone.
+
+Knows nothing of people, leases or databases: see `proofreading.queue`, and `proofreading.simulate`, which
+works through it as it is.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from agglomeration.neurons import NeuronMap
+from proofreading.bridges import bridge_sides
+from proofreading.errors import UnknownError
+from proofreading.lengths import Lengths
+from proofreading.state import NeuronEdges
+from proofreading.tasks import Candidate, TaskKind
+from proofreading.timing import ExpectedSeconds
+from proofreading.value import Beyond, cut_value, exchange_value, join_value
+
+
+class Neurons(Protocol):
+    """What the order of tasks has to know of neurons; see `proofreading.state.ProofreadingState`."""
+
+    def neurons(self) -> NeuronMap: ...
+    def neuron_of(self, supervoxel: int) -> int: ...
+    def supervoxels_of(self, neuron: int) -> np.ndarray: ...
+    def edges_of(self, neuron: int) -> NeuronEdges: ...
+
+
+@dataclass
+class Entry:
+    """A task and what it is worth now.
+
+    Attributes:
+      candidate: what is asked.
+      neurons: of its supervoxels now; 0 = there is none.
+      lengths_nm: of these.
+      part_nm: as in the candidate, kept up to date for cuts.
+      value: expected gain of run length, nm.
+      is_stale: there is no question left.
+      is_waiting: it may be handed out.
+      stamp: of its place in the heap that counts.
+    """
+
+    candidate: Candidate
+    neurons: tuple[int, int] = (0, 0)
+    lengths_nm: tuple[float, float] = (0.0, 0.0)
+    part_nm: float = 0.0
+    value: float = 0.0
+    is_stale: bool = False
+    is_waiting: bool = True
+    stamp: int = 0
+
+
+# The rank of a task from itself and the seconds it is expected to take; the highest comes first.
+Rank = Callable[[Entry, float], float]
+
+
+def by_value(entry: Entry, seconds: float) -> float:
+    """Gain of run length per second: the order that people work in."""
+    return entry.value / seconds
+
+
+class Agenda:
+    """All tasks of a project in their order. Not for several threads at once.
+
+    Args:
+      neurons: as they are now; asked again about those that `refresh` names.
+      lengths: of supervoxels; one that is not among them (a part of one that was split) is as long as the
+        mean.
+      seconds: that answers take.
+      beyond: what lies beyond loose ends.
+      rank: of a task; the highest comes first, equal ones by number.
+    """
+
+    def __init__(
+        self,
+        neurons: Neurons,
+        lengths: Lengths,
+        seconds: ExpectedSeconds,
+        beyond: Beyond,
+        rank: Rank = by_value,
+    ) -> None:
+        self.entries: dict[int, Entry] = {}
+        self.total_nm = lengths.total_nm
+        self.beyond = beyond
+        self._neurons, self._lengths, self._seconds, self._rank = neurons, lengths, seconds, rank
+        self._heap: list[tuple[float, int, int]] = []
+        self._of_neuron: dict[int, set[int]] = {}
+        self._length_of: dict[int, float] = {}
+        self._mean_nm = float(lengths.nm.mean()) if lengths.nm.size else 0.0
+        self._stamp = 0
+
+    def fill(self, candidates: Iterable[Candidate], waiting: Callable[[int], bool] = lambda _: True) -> None:
+        """Puts tasks in the place of all that are there.
+
+        Args:
+          candidates: the tasks.
+          waiting: whether the task of a number may be handed out.
+        """
+        self.entries = {
+            each.id: Entry(each, part_nm=each.part_nm, is_waiting=waiting(each.id)) for each in candidates
+        }
+        self._heap, self._of_neuron = [], {}
+        found = self._neurons.neurons()
+        names, which = np.unique(found.neurons, return_inverse=True)
+        sums = np.bincount(which, weights=self._of(found.supervoxels), minlength=names.size)
+        self._length_of = dict(zip(names.tolist(), sums.tolist(), strict=True))
+        for number in self.entries:
+            self._place(number)
+
+    def refresh(self, neurons: Iterable[int]) -> None:
+        """Gives the tasks of neurons that changed their new values.
+
+        Args:
+          neurons: as they were called before the change, and after it.
+        """
+        concerned = set[int]()
+        for neuron in neurons:
+            self._length_of.pop(neuron, None)
+            concerned |= self._of_neuron.pop(neuron, set())
+        self._update_cuts(concerned)
+        for number in sorted(concerned):
+            self._place(number)
+
+    def take(self, suits: Callable[[Entry], bool] = lambda _: True) -> Entry | None:
+        """The task of the highest rank that suits, which then no longer waits; None where there is none.
+
+        Args:
+          suits: whether it may be this one.
+        """
+        passed: list[tuple[float, int, int]] = []
+        found = None
+        while self._heap and found is None:
+            place = heapq.heappop(self._heap)
+            entry = self.entries.get(place[1])
+            if entry is None or entry.stamp != place[2]:
+                continue
+            if suits(entry):
+                found = entry
+            else:
+                passed.append(place)
+        for place in passed:
+            heapq.heappush(self._heap, place)
+        if found is not None:
+            self.withdraw(found.candidate.id)
+        return found
+
+    def add(self, candidate: Candidate) -> None:
+        """Puts one task more among those that wait.
+
+        Args:
+          candidate: the task.
+        """
+        self.entries[candidate.id] = Entry(candidate, part_nm=candidate.part_nm)
+        self._place(candidate.id)
+
+    def remove(self, number: int) -> None:
+        """Leaves a task out from now on; one that is not there stays away."""
+        entry = self.entries.pop(number, None)
+        for neuron in entry.neurons if entry else ():
+            self._of_neuron.get(neuron, set()).discard(number)
+
+    def withdraw(self, number: int) -> None:
+        """Keeps a task from being handed out."""
+        entry = self.entries[number]
+        entry.is_waiting = False
+        entry.stamp = 0
+
+    def offer(self, number: int) -> None:
+        """Lets a task be handed out (again)."""
+        self.entries[number].is_waiting = True
+        self._push(number)
+
+    def left_nm(self) -> float:
+        """The value of all tasks together."""
+        return sum(entry.value for entry in self.entries.values())
+
+    def seconds_of(self, kind: TaskKind) -> float:
+        """What an answer is expected to take."""
+        return self._seconds.of_kind(kind)
+
+    def length_of(self, neuron: int) -> float:
+        """Of a neuron as it is now, nm; 0 where there is none."""
+        if neuron not in self._length_of:
+            try:
+                members = self._neurons.supervoxels_of(neuron)
+            except UnknownError:
+                return 0.0
+            self._length_of[neuron] = float(self._of(members).sum())
+        return self._length_of[neuron]
+
+    def _of(self, supervoxels: np.ndarray) -> np.ndarray:
+        return self._lengths.of(supervoxels, otherwise=self._mean_nm)
+
+    def _place(self, number: int) -> None:
+        """Looks up a task's neurons, values it, and gives it its place."""
+        entry = self.entries[number]
+        first, second = entry.candidate.supervoxels
+        entry.neurons = self._neuron_of(first), self._neuron_of(second)
+        for neuron in filter(None, entry.neurons):
+            self._of_neuron.setdefault(neuron, set()).add(number)
+        entry.lengths_nm = self.length_of(entry.neurons[0]), self.length_of(entry.neurons[1])
+        entry.is_stale = _is_stale(entry)
+        entry.value = 0.0 if entry.is_stale else self._value(entry)
+        self._push(number)
+
+    def _push(self, number: int) -> None:
+        entry = self.entries[number]
+        self._stamp += 1
+        entry.stamp = self._stamp
+        if entry.is_waiting and not entry.is_stale:
+            rank = self._rank(entry, self._seconds.of_kind(entry.candidate.kind))
+            heapq.heappush(self._heap, (-rank, number, entry.stamp))
+
+    def _neuron_of(self, supervoxel: int) -> int:
+        if supervoxel == 0:
+            return 0
+        try:
+            return self._neurons.neuron_of(supervoxel)
+        except UnknownError:
+            return 0
+
+    def _value(self, entry: Entry) -> float:
+        each, (first_nm, second_nm), total = entry.candidate, entry.lengths_nm, self.total_nm
+        if each.kind is TaskKind.JOIN or (each.kind is TaskKind.REFUSED and "loses" not in each.evidence):
+            return join_value(each.probability, first_nm, second_nm, total)
+        if each.kind is TaskKind.REFUSED:
+            losing, gaining = first_nm, second_nm
+            if each.evidence["loses"] != str(each.supervoxels[0]):
+                losing, gaining = gaining, losing
+            return exchange_value(each.probability, min(entry.part_nm, losing), losing, gaining, total)
+        if each.kind is TaskKind.MERGER:
+            part = min(entry.part_nm, first_nm)
+            return cut_value(each.probability, part, first_nm - part, total)
+        return join_value(self.beyond.goes_on, first_nm, self.beyond.expected_nm(first_nm), total)
+
+    def _update_cuts(self, numbers: Iterable[int]) -> None:
+        """The lengths on both sides of cuts, as long as these still part a neuron."""
+        by_neuron: dict[int, list[Entry]] = {}
+        for number in numbers:
+            entry = self.entries[number]
+            if entry.candidate.kind is TaskKind.MERGER and entry.candidate.supervoxels[1]:
+                by_neuron.setdefault(self._neuron_of(entry.candidate.supervoxels[0]), []).append(entry)
+        for neuron, entries in by_neuron.items():
+            if neuron:
+                sides = self._sides(neuron)
+                for entry in entries:
+                    entry.part_nm = sides.get(entry.candidate.supervoxels, entry.part_nm)
+
+    def _sides(self, neuron: int) -> Mapping[tuple[int, int], float]:
+        """For each merge that alone holds a neuron together the length on its first side."""
+        members, edges = self._neurons.supervoxels_of(neuron), self._neurons.edges_of(neuron)
+        first, second = np.searchsorted(members, edges.id_a), np.searchsorted(members, edges.id_b)
+        is_bridge, first_nm, _ = bridge_sides(members.size, first, second, self._of(members))
+        pairs = zip(edges.id_a[is_bridge].tolist(), edges.id_b[is_bridge].tolist(), strict=True)
+        return dict(zip(pairs, first_nm[is_bridge].tolist(), strict=True))
+
+
+def _is_stale(entry: Entry) -> bool:
+    """Whether a task's question makes no sense (any more)."""
+    (first, second), each = entry.neurons, entry.candidate
+    if first == 0 or (each.supervoxels[1] != 0 and second == 0):
+        return True
+    if each.kind is TaskKind.MERGER:
+        return each.supervoxels[1] != 0 and first != second
+    return each.kind is not TaskKind.END and first == second
