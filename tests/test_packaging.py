@@ -30,7 +30,7 @@ DISTRIBUTIONS = {
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
 }
-DATA = {".ffn.h5", ".html", ".json", ".proto", ".pyi", ".textproto", "py.typed"}
+DATA = {".css", ".ffn.h5", ".html", ".js", ".json", ".proto", ".pyi", ".svg", ".textproto", "py.typed"}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,40 @@
+"""proofread: people decide what the agglomeration left open, on a page in their browser.
+
+  proofread serve --config C
+      opens the page of a project: tasks in the order of what they are worth, edits, the log of all of them
+  proofread user add|change|remove|token|list --config C [--name N] [--role read|proofread|admin]
+      who may log in, and what they may do
+  proofread backup --config C [--output DIR]
+      copies what people decided, also while the server runs
+
+C is a path or a shipped name. The project must have been through `run_agglomeration`. `proofread SUBCOMMAND
+--help` lists the flags.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+from commands import _backup, _serve, _user
+from commands._entry import run_command
+
+FLAGS = flags.FlagValues()
+_SUBCOMMANDS = {"backup": _backup, "serve": _serve, "user": _user}
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """The console script; returns the exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    command = _SUBCOMMANDS.get(arguments[0]) if arguments else None
+    if command is not None:
+        return run_command(command.FLAGS, command.__doc__ or "", command.main, arguments[1:])
+    return run_command(FLAGS, __doc__ or "", _main, arguments)
+
+
+def _main(rest: Sequence[str]) -> None:
+    """Only without a subcommand that is known."""
+    wrong = f"{rest[0]!r} is no subcommand" if rest else "no subcommand is given"
+    raise flags.Error(f"{wrong}; use one of {', '.join(_SUBCOMMANDS)}, see --help")

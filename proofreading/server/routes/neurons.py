@@ -1,0 +1,83 @@
+"""Neurons, and the project they are of."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query
+from pydantic import StringConstraints
+
+from proofreading.errors import UnknownError
+from proofreading.server.auth import Reader
+from proofreading.server.bodies import Id, id_of
+from proofreading.server.layers import SEGMENTATION
+from proofreading.server.served import Project, ServedProject
+
+router = APIRouter(prefix="/api", tags=["neurons"])
+PathId = Annotated[Id, Path(json_schema_extra={"type": "string"})]
+
+
+@router.get("/project")
+def _project_about(project: Project, person: Reader) -> dict[str, Any]:
+    """What is shown: voxel size and bounds (zyx), and where the layers are."""
+    segmentation = project.layers[SEGMENTATION]
+    bounds = segmentation.volume.bounds
+    return {
+        "name": project.config.name,
+        "voxel_size_nm": list(segmentation.volume.voxel_size_nm),
+        "bounds": {"start": list(bounds.start), "stop": list(bounds.stop)},
+        "layers": {name: f"/data/{name}" for name in sorted(project.layers)},
+        "meshes": segmentation.meshes is not None,
+    }
+
+
+@router.get("/neurons/{neuron}")
+def _neuron_about(neuron: PathId, project: Project, person: Reader) -> dict[str, Any]:
+    """A neuron: its supervoxels, cell bodies and version; of an old ID the neurons that it is now."""
+    return about(project, neuron)
+
+
+@router.get("/search")
+def _search(
+    q: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=40), Query()],
+    project: Project,
+    person: Reader,
+) -> dict[str, Any]:
+    """The neurons that a text names: the ID of a neuron, of an earlier one, or of a supervoxel."""
+    try:
+        number = id_of(q)
+    except ValueError as error:
+        raise UnknownError(str(error)) from None
+    found: dict[int, str] = {}
+    for kind, look_up in (("neuron", project.state.resolve), ("supervoxel", _neuron_of(project))):
+        try:
+            found.update({neuron: found.get(neuron, kind) for neuron in look_up(number)})
+        except UnknownError:
+            continue
+    if not found:
+        raise UnknownError(f"{number} is neither a neuron nor a supervoxel")
+    return {"q": q, "neurons": [{**about(project, each), "found_as": found[each]} for each in sorted(found)]}
+
+
+def about(project: ServedProject, neuron: int) -> dict[str, Any]:
+    """A neuron as the page gets it.
+
+    Args:
+      project: that is served.
+      neuron: its ID, or one that it had.
+
+    Raises:
+      UnknownError: no neuron ever had this ID.
+    """
+    state, current = project.state, project.state.resolve(neuron)
+    found: dict[str, Any] = {"id": str(neuron), "current": [str(each) for each in current]}
+    if neuron in current:
+        found["supervoxels"] = [str(each) for each in state.supervoxels_of(neuron).tolist()]
+        found["voxels"] = state.voxels_of(neuron)
+        found["somas"] = [str(each) for each in state.somas_of(neuron)]
+        found["version"] = state.version_of(neuron)
+    return found
+
+
+def _neuron_of(project: ServedProject) -> Any:
+    return lambda supervoxel: (project.state.neuron_of(supervoxel),)

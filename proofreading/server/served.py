@@ -1,0 +1,103 @@
+"""All that a running server holds of a project; the routes get it from here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from configs import ConfigView
+from proofreading.server.guards import known_hosts
+from proofreading.server.layers import Layer, open_layers
+from proofreading.server.limits import Limits, RateLimiter
+from proofreading.server.metrics import Metrics
+from proofreading.server.sessions import Sessions
+from proofreading.state import ProofreadingState, open_state
+
+FOLDER = "proofreading"
+
+
+@dataclass
+class ServedProject:
+    """A project that is served; made by `open_project`.
+
+    Attributes:
+      config: of the project.
+      state: its neurons and the log of edits.
+      layers: what the viewer shows, by name.
+      sessions: who is logged in.
+      hosts: names under which the server is asked for.
+      limits: what it puts up with.
+      limiter: counts requests.
+      metrics: figures of requests.
+    """
+
+    config: ConfigView
+    state: ProofreadingState
+    layers: Mapping[str, Layer]
+    sessions: Sessions
+    hosts: frozenset[str]
+    limits: Limits = field(default_factory=Limits)
+    limiter: RateLimiter = field(default_factory=RateLimiter)
+    metrics: Metrics = field(default_factory=Metrics)
+
+    @property
+    def folder(self) -> Path:
+        """Where the server keeps what is its own."""
+        return folder_of(self.config)
+
+    def close(self) -> None:
+        """Ends it; what is leased returns to the queue. May be called twice."""
+        self.state.close()
+
+
+def folder_of(config: ConfigView) -> Path:
+    """Where proofreading keeps its files.
+
+    Args:
+      config: of the project.
+    """
+    return Path(config.output_dir) / FOLDER
+
+
+def open_project(
+    config: ConfigView,
+    *,
+    hosts: frozenset[str] | None = None,
+    limits: Limits | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> ServedProject:
+    """Opens all that a server needs of a project.
+
+    Args:
+      config: of the project, with `agglomeration` and a finished run of it.
+      hosts: names of the server; None = that of the config, and the loopback.
+      limits: what it puts up with; None = the defaults, with the uploads of the config.
+      tell: takes a line about anything that is worth knowing.
+
+    Raises:
+      ReconstructionError: there is no finished agglomeration, or something of the project cannot be opened.
+    """
+    section = config.proofreading
+    layers = open_layers(config, tell)
+    state = open_state(config)
+    return ServedProject(
+        config,
+        state,
+        layers,
+        Sessions(state.database),
+        known_hosts(section.host) if hosts is None else hosts,
+        Limits(upload_bytes=section.upload_bytes) if limits is None else limits,
+    )
+
+
+async def project_of(request: Request) -> ServedProject:
+    """The project that a request is about."""
+    project: ServedProject = request.app.state.project
+    return project
+
+
+Project = Annotated[ServedProject, Depends(project_of)]
