@@ -36,6 +36,7 @@ from agglomeration.runs import (
     start_run,
     write_supervoxels,
 )
+from agglomeration.scoring import SCORES
 from agglomeration.tables import AcceptedBy, State
 from inference.supervoxel_table import SupervoxelTable
 
@@ -534,3 +535,7 @@ def test_all_statements_are_understood_by_postgresql() -> None:
     assert "BIGINT NOT NULL" in text and "DOUBLE PRECISION" in text and "SERIAL" in text
     assert "ON CONFLICT (run, id_a, id_b) DO UPDATE SET point_z_nm = excluded.point_z_nm" in text
     assert "WITHOUT ROWID" not in text and "PRAGMA" not in text
+
+
+def test_every_score_has_a_column() -> None:
+    assert set(tables.EVIDENCE) == set(SCORES)
