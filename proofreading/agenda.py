@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -194,6 +194,33 @@ class Agenda:
         """What an answer is expected to take."""
         return self._seconds.of_kind(kind)
 
+    def learn(self, kind: TaskKind, seconds: float) -> None:
+        """Takes into account what an answer took; it shows in the ranks that are made from now on."""
+        self._seconds.learn(kind, seconds)
+
+    def appraised(self, candidate: Candidate) -> Entry:
+        """A task that is not among these, as it is now.
+
+        Args:
+          candidate: the task.
+        """
+        entry = Entry(candidate, part_nm=candidate.part_nm, is_waiting=False)
+        self._appraise(entry)
+        return entry
+
+    def gain_of(self, number: int, partner: int | None = None) -> float:
+        """What accepting a task adds to the run length if that is right, nm.
+
+        Args:
+          number: of the task.
+          partner: the supervoxel with which a loose end is joined.
+        """
+        entry = self.entries[number]
+        if entry.candidate.kind is TaskKind.END and partner is not None:
+            beyond_nm = self.length_of(self._neuron_of(partner))
+            return join_value(1.0, entry.lengths_nm[0], beyond_nm, self.total_nm)
+        return self._value(replace(entry, candidate=replace(entry.candidate, probability=1.0)))
+
     def length_of(self, neuron: int) -> float:
         """Of a neuron as it is now, nm; 0 where there is none."""
         if neuron not in self._length_of:
@@ -210,14 +237,17 @@ class Agenda:
     def _place(self, number: int) -> None:
         """Looks up a task's neurons, values it, and gives it its place."""
         entry = self.entries[number]
-        first, second = entry.candidate.supervoxels
-        entry.neurons = self._neuron_of(first), self._neuron_of(second)
+        self._appraise(entry)
         for neuron in filter(None, entry.neurons):
             self._of_neuron.setdefault(neuron, set()).add(number)
+        self._push(number)
+
+    def _appraise(self, entry: Entry) -> None:
+        first, second = entry.candidate.supervoxels
+        entry.neurons = self._neuron_of(first), self._neuron_of(second)
         entry.lengths_nm = self.length_of(entry.neurons[0]), self.length_of(entry.neurons[1])
         entry.is_stale = _is_stale(entry)
         entry.value = 0.0 if entry.is_stale else self._value(entry)
-        self._push(number)
 
     def _push(self, number: int) -> None:
         entry = self.entries[number]

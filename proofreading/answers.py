@@ -1,8 +1,8 @@
 """What people answered: rows of the table `answers`, and what they come to.
 
-An answer that changes no neuron is counted at once. One that does is written as pending, then the edit is made
-under a client key of its own, then it is counted with the edit's number. A kill in between leaves a pending
-row; whoever opens the queue next carries it out, and the edit's key keeps it from being made twice.
+An answer that changes no neuron is counted at once. One that does is written as pending, then the edit is
+made under a client key of its own, then it is counted with the edit's number. A kill in between leaves a
+pending row; whoever opens the queue next carries it out, and the edit's key keeps it from being made twice.
 
 The same client key again is the same answer. All functions are part of the caller's transaction.
 """
@@ -102,17 +102,16 @@ def comment(connection: Connection, task: int, person: str, at: str, words: str)
     connection.execute(comments.insert().values(task=task, person=person, at=at, words=words))
 
 
-def count(connection: Connection, answer: Answer, edit: int | None, gained_nm: float = 0.0) -> None:
+def count(connection: Connection, answer: Answer, edit: int | None) -> None:
     """Counts a pending answer.
 
     Args:
       connection: in a transaction that writes.
       answer: pending.
       edit: what it did to the neurons.
-      gained_nm: run length it added, if it is right.
     """
     counted = sql.update(answers).where(answers.c.id == answer.id)
-    connection.execute(counted.values(state="counted", edit=edit, gained_nm=gained_nm))
+    connection.execute(counted.values(state="counted", edit=edit))
 
 
 def void(connection: Connection, answer: Answer) -> None:

@@ -48,7 +48,8 @@ def write(connection: Connection, run: int, candidates: Iterable[Candidate]) -> 
     rows: dict[str, list[object]] = {column.name: [] for column in tasks.columns}
     for each in candidates:
         before = kept.pop(each.id, None)
-        settled = before is not None and before.state == "settled"
+        state, verdict, edit = ("open", None, None) if before is None else before[-3:]
+        settled = state == "settled"
         values = {
             "id": each.id,
             "kind": each.kind.value,
@@ -60,8 +61,8 @@ def write(connection: Connection, run: int, candidates: Iterable[Candidate]) -> 
             "part_nm": each.part_nm,
             "run": run,
             "state": "settled" if settled else "open",
-            "verdict": before.verdict if settled else None,
-            "edit": None if before is None else before.edit,
+            "verdict": verdict if settled else None,
+            "edit": edit,
         }
         for name, value in values.items():
             rows[name].append(value)

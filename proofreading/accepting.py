@@ -1,0 +1,105 @@
+"""What accepting a task does to the neurons.
+
+| kind | edits |
+| --- | --- |
+| `join` | a merge of the two supervoxels |
+| `refused` | a split between the supervoxel and the cell body of its neuron, then the merge |
+| `merger` | a split between the two sides of the evidence; none where it names none: people cut by hand |
+| `end` | a merge with the supervoxel that the answer names |
+
+Every edit has a client key that follows from the answer's number, so that carrying out an answer again does
+nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from proofreading.answers import Answer
+from proofreading.edits import Edit, Placed
+from proofreading.errors import ProofreadingError
+from proofreading.state import ProofreadingState
+from proofreading.tasks import Candidate, TaskKind, Verdict
+
+
+def changes_neurons(candidate: Candidate, verdict: Verdict) -> bool:
+    """Whether an answer is carried out by an edit.
+
+    Args:
+      candidate: of the task.
+      verdict: the answer.
+    """
+    by_hand = candidate.kind is TaskKind.MERGER and not _has_sides(candidate)
+    return verdict is Verdict.ACCEPT and not by_hand
+
+
+def require_partner(candidate: Candidate, verdict: Verdict, partner: int | None) -> None:
+    """Refuses to accept a loose end without the supervoxel that it goes on in, and a partner elsewhere.
+
+    Args:
+      candidate: of the task.
+      verdict: the answer.
+      partner: the supervoxel.
+
+    Raises:
+      ProofreadingError: one of these.
+    """
+    wanted = candidate.kind is TaskKind.END and verdict is Verdict.ACCEPT
+    if wanted and partner is None:
+        raise ProofreadingError("a loose end goes on in another supervoxel; name it, or reject the task")
+    if not wanted and partner is not None:
+        raise ProofreadingError("only an accepted loose end is joined with a supervoxel of one's own choice")
+
+
+def carry_out(state: ProofreadingState, candidate: Candidate, answer: Answer) -> Edit:
+    """Makes the edits of an accepted task, those that are not there yet.
+
+    Args:
+      state: of the neurons.
+      candidate: of the task.
+      answer: for which `changes_neurons` holds.
+
+    Returns:
+      The last one.
+
+    Raises:
+      ConflictError: a neuron has changed since the person saw it.
+      SomaError: two cell bodies would be joined.
+      UnknownError: a supervoxel is no more.
+    """
+    told: dict[str, Any] = {"person": answer.person, "reason": answer.comment, "task": answer.task}
+    first, second = candidate.supervoxels
+    seen: Mapping[int, int] | None = answer.versions
+    if candidate.kind is TaskKind.MERGER:
+        side_a, side_b = _sides(candidate.evidence)
+        told |= {"client_key": _key(answer), "expected": seen}
+        return state.split(state.neuron_of(first), side_a, side_b, **told)
+    if candidate.kind is TaskKind.END:
+        second = answer.partner or 0
+    if candidate.kind is TaskKind.REFUSED and _has_sides(candidate) and not answer.forced:
+        side_a, side_b = _sides(candidate.evidence)
+        neuron = state.neuron_of(int(candidate.evidence["loses"]))
+        state.split(neuron, side_a, side_b, client_key=_key(answer, "cut"), expected=seen, **told)
+        # The split has compared what the person saw, and changed it.
+        seen = None
+    told |= {"client_key": _key(answer), "expected": seen, "force": answer.forced}
+    point = None if candidate.kind is TaskKind.END else candidate.point_nm
+    return state.merge(first, second, candidate.point_nm, point, **told)
+
+
+def _key(answer: Answer, what: str = "") -> str:
+    return f"answer-{answer.id}{'-' if what else ''}{what}"
+
+
+def _has_sides(candidate: Candidate) -> bool:
+    return bool(candidate.evidence.get("side_a")) and bool(candidate.evidence.get("side_b"))
+
+
+def _sides(evidence: Mapping[str, Any]) -> tuple[list[Placed], list[Placed]]:
+    """The points to cut between."""
+    first, second = (
+        [(int(supervoxel), (float(z), float(y), float(x))) for supervoxel, (z, y, x) in evidence[side]]
+        for side in ("side_a", "side_b")
+    )
+    return first, second
