@@ -1,0 +1,74 @@
+"""Decisions databases as an agglomeration leaves them, for the tests of proofreading."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from agglomeration import tables
+from agglomeration.database import Database, open_database
+from agglomeration.decisions import ScoredEdges, decide, write_scored_edges
+from agglomeration.merging import apply_constraint
+from agglomeration.rows import replace_rows
+from agglomeration.runs import finish_run, start_run, write_supervoxels
+from inference.supervoxel_table import SupervoxelTable
+
+VOXEL_NM = (20.0, 10.0, 10.0)
+# id_a, id_b, certainty; below one half the pair is open, else accepted.
+Edge = tuple[int, int, float]
+
+
+def supervoxel_table(voxels: Mapping[int, int]) -> SupervoxelTable:
+    """Supervoxels with these voxels each; their boxes are cubes at (10 i, 0, 0)."""
+    ids = sorted(voxels)
+    counts = np.array([voxels[each] for each in ids])
+    corners = np.array([[10 * each, 0, 0] for each in ids])
+    return SupervoxelTable(
+        np.array(ids, np.uint64), counts, corners, corners + 10, corners * counts[:, None], corners, counts
+    )
+
+
+def scored_edges(rows: Sequence[Edge]) -> ScoredEdges:
+    """Pairs decided by their certainty."""
+    a, b, certainty = (np.array(column) for column in zip(*rows, strict=True))
+    state, accepted_by = decide(certainty >= 0.5, None)
+    return ScoredEdges(
+        a.astype(np.uint64),
+        b.astype(np.uint64),
+        np.stack([a * 10.0, b * 10.0, a + 0.5], axis=1),
+        {"iou": certainty},
+        np.full(a.size, np.nan),
+        certainty.astype(np.float64),
+        accepted_by,
+        state,
+    )
+
+
+def agglomerated(
+    place: str | Path,
+    edges: Sequence[Edge],
+    voxels: Mapping[int, int],
+    somas: Mapping[int, int] | None = None,
+    table: SupervoxelTable | None = None,
+) -> Database:
+    """A database with a finished run; `somas` are cell bodies by the supervoxel that holds them."""
+    database = open_database(place)
+    write_supervoxels(database, table or supervoxel_table(voxels), VOXEL_NM, "segmentation")
+    run = start_run(database, "digest", "", {})
+    write_scored_edges(database, run, scored_edges(edges))
+    bodies = dict(somas or {})
+    numbers = ("centre_z_nm", "centre_y_nm", "centre_x_nm", "radius_nm")
+    with database.writing() as connection:
+        columns = {
+            "run": [run] * len(bodies),
+            "id": [*bodies.values()],
+            "supervoxel": [*bodies],
+            **{name: [1.0] * len(bodies) for name in numbers},
+            "source": ["table"] * len(bodies),
+        }
+        replace_rows(connection, tables.somas, columns)
+    apply_constraint(database, run)
+    finish_run(database, run)
+    return database
