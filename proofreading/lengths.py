@@ -118,12 +118,15 @@ class Boxes:
     diagonal_nm: np.ndarray
 
 
-def lengths_of(config: ConfigView, database: Database, *, progress: Progress | None = None) -> Lengths:
+def lengths_of(
+    config: ConfigView, database: Database, *, keep: bool = True, progress: Progress | None = None
+) -> Lengths:
     """The lengths of a project's supervoxels, made where they are missing.
 
     Args:
       config: of the project, with `agglomeration`.
       database: its decisions.
+      keep: write what was made into the output directory.
       progress: counts supervoxels.
 
     Raises:
@@ -135,7 +138,8 @@ def lengths_of(config: ConfigView, database: Database, *, progress: Progress | N
     if kept is None:
         volume = open_supervoxels(config)
         kept = measure(config, volume, read_boxes(database, volume.voxel_size_nm), progress=progress)
-        kept.save(path, follows)
+        if keep:
+            kept.save(path, follows)
     return kept
 
 
