@@ -1,151 +1,89 @@
-"""A project in miniature that is served: four supervoxels, an image, accounts, and a state in memory.
-
-The state does what the routes need and no more: it notes edits, and refuses what a test tells it to refuse.
-"""
+"""A project in miniature that is served: six supervoxels in a row, an image, decisions, and three people."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import atexit
+import shutil
+import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 from fastapi.testclient import TestClient
+from proofreading_cases import VOXEL_NM, agglomerated
 
-from agglomeration.database import open_database
-from configs import ConfigView, load_config
-from proofreading.edits import Edit, Kind
-from proofreading.errors import UnknownError
-from proofreading.migrations import bring_up_to_date
+from configs import load_config
+from inference.supervoxel_table import block_statistics
 from proofreading.server import accounts
 from proofreading.server.app import make_app
 from proofreading.server.guards import known_hosts
-from proofreading.server.layers import open_layers
 from proofreading.server.limits import Limits
-from proofreading.server.served import ServedProject
-from proofreading.server.sessions import Sessions
-from proofreading.state import ProofreadingState
+from proofreading.server.served import ServedProject, open_project
 from volumes import Box
 from volumes.pyramid import create_pyramid
 
-PASSWORD = "correct horse"
 # Hashes that are slow to guess are slow to make, too.
 accounts._LOG_N = 4
+PASSWORD = "correct horse"
 # Beyond 2^53, where numbers of a browser are no longer exact.
 LARGE = 2**53 + 1
-IDS = (1, 2, 3, LARGE)
-SHAPE, SIZE_NM = (20, 24, 70), (10.0, 10.0, 10.0)
+IDS = (1, 2, 3, 4, 5, LARGE)
+SHAPE, STEP = (20, 24, 104), 17
+# 1 and 2 are one neuron, the others are open.
+EDGES = [(1, 2, 0.9), (2, 3, 0.3), (3, 4, 0.4), (4, 5, 0.2), (5, LARGE, 0.3)]
 OURS = {"X-Requested-By": "proofread"}
 
 
 def labels() -> np.ndarray:
-    """Four supervoxels (z, y, x), side by side along x."""
+    """Supervoxels (z, y, x), side by side along x."""
     found = np.zeros(SHAPE, np.uint64)
     for index, number in enumerate(IDS):
-        found[4:16, 4:20, 1 + 17 * index : 17 + 17 * index] = number
+        found[4:16, 4:20, 1 + STEP * index : 1 + STEP * (index + 1)] = number
     return found
 
 
-def write_project(folder: Path, *, as_hdf5: bool = False) -> ConfigView:
-    """Volumes and config of the project; labels as a Precomputed folder, or as a dataset."""
-    grey = np.where(labels() > 0, 180, 60).astype(np.uint8)
-    with h5py.File(folder / "data.h5", "w") as file:
-        for name, array in {"raw": grey, "pieces": labels()}.items():
-            file.create_dataset(name, data=array).attrs["resolution"] = SIZE_NM
-    for name, array in {} if as_hdf5 else {"supervoxels": labels(), "image": grey}.items():
-        spec = f"precomputed://file://{folder / 'out' / name}"
-        pyramid = create_pyramid(
-            spec, bounds=Box.from_shape(SHAPE), dtype=array.dtype, voxel_size_nm=SIZE_NM, scales=1
-        )
-        pyramid[0].write(pyramid[0].bounds, array)
-    named = f'supervoxels {{ spec: "{folder}/data.h5:pieces" }}' if as_hdf5 else ""
-    (folder / "c.textproto").write_text(
-        f'name: "tiny" output_dir: "{folder}/out" raw {{ spec: "{folder}/data.h5:raw" }}\n'
-        f'network {{ weights: "builtin:phantom" }} inference {{ }} agglomeration {{ {named} }}\n'
-    )
-    return load_config(str(folder / "c.textproto"))
+def grey() -> np.ndarray:
+    """The image."""
+    return np.where(labels() > 0, 180, 60).astype(np.uint8)
 
 
-class NotedState(ProofreadingState):
-    """Notes edits; each supervoxel is a neuron of its own."""
-
-    error: Exception | None = None
-
-    def __init__(self, config: ConfigView) -> None:
-        database = open_database(Path(config.output_dir) / "decisions.sqlite")
-        bring_up_to_date(database)
-        super().__init__(database, Path(config.output_dir))
-        self.edits: list[Edit] = []
-        self.calls: list[tuple[str, tuple[Any, ...], Mapping[str, Any]]] = []
-
-    @property
-    def last_edit(self) -> int:
-        return len(self.edits)
-
-    def close(self) -> None:
-        self.database.close()
-
-    def neuron_of(self, supervoxel: int) -> int:
-        if supervoxel not in IDS:
-            raise UnknownError(f"there is no supervoxel {supervoxel}")
-        return supervoxel
-
-    def supervoxels_of(self, neuron: int) -> np.ndarray:
-        return np.array([self.neuron_of(neuron)], np.uint64)
-
-    def resolve(self, neuron: int) -> tuple[int, ...]:
-        if neuron not in IDS:
-            raise UnknownError(f"there never was a neuron {neuron}")
-        return (neuron,)
-
-    def version_of(self, neuron: int) -> int:
-        return 0
-
-    def voxels_of(self, neuron: int) -> int:
-        return 16 * 16 * 12
-
-    def somas_of(self, neuron: int) -> tuple[int, ...]:
-        return ()
-
-    def history(self, before: int | None = None, limit: int = 50, neuron: int | None = None) -> list[Edit]:
-        return self.edits[::-1][:limit]
-
-    def merge(self, *given: Any, **said: Any) -> Edit:
-        self.neuron_of(given[0])
-        return self._note("merge", given, said)
-
-    def split(self, *given: Any, **said: Any) -> Edit:
-        return self._note("split", given, said)
-
-    def undo(self, *given: Any, **said: Any) -> Edit:
-        return self._note("undo", given, said)
-
-    def redo(self, *given: Any, **said: Any) -> Edit:
-        return self._note("redo", given, said)
-
-    def _note(self, kind: str, given: tuple[Any, ...], said: Mapping[str, Any]) -> Edit:
-        if self.error is not None:
-            raise self.error
-        self.calls.append((kind, given, said))
-        number = len(self.edits) + 1
-        edit = Edit(
-            number, "2030-01-01", said["person"], Kind(kind), (), (), (), "", False, said["client_key"]
-        )
-        self.edits.append(edit)
-        return edit
+def point_nm(supervoxel: int) -> list[float]:
+    """The middle of a supervoxel, z, y, x."""
+    middle = (10, 12, 1 + STEP * IDS.index(supervoxel) + STEP // 2)
+    return [(n + 0.5) * size for n, size in zip(middle, VOXEL_NM, strict=True)]
 
 
-def served(folder: Path, *, limits: Limits | None = None, as_hdf5: bool = False) -> ServedProject:
-    """The project with three people: reader, worker and boss."""
-    config = write_project(folder, as_hdf5=as_hdf5)
-    state = NotedState(config)
+def served(folder: Path, **how: Any) -> ServedProject:
+    """The project, opened, with people `reader`, `worker` and `boss`.
+
+    Args:
+      folder: to write it to.
+      **how: `as_hdf5` for volumes in one file, `proofreading` settings; `limits` of the server.
+    """
+    limits = how.pop("limits", None)
+    config = load_config(str(write_project(folder, **how)))
+    project = open_project(config, hosts=known_hosts("127.0.0.1"), limits=limits or Limits())
     for name, role in (("reader", "read"), ("worker", "proofread"), ("boss", "admin")):
-        accounts.add_person(state.database, name, role, PASSWORD)
-    hosts = known_hosts("127.0.0.1")
-    return ServedProject(
-        config, state, open_layers(config), Sessions(state.database), hosts, limits or Limits()
+        accounts.add_person(project.state.database, name, role, PASSWORD)
+    return project
+
+
+def write_project(folder: Path, *, as_hdf5: bool = False, proofreading: str = "") -> Path:
+    """Writes it; gives the path of its config."""
+    shutil.copytree(_template(), folder, dirs_exist_ok=True)
+    if as_hdf5:
+        shutil.rmtree(folder / "out/supervoxels")
+        shutil.rmtree(folder / "out/image")
+    named = f'supervoxels {{ spec: "{folder}/data.h5:pieces" }}' if as_hdf5 else ""
+    path = folder / "c.textproto"
+    path.write_text(
+        f'name: "tiny" output_dir: "{folder}/out" raw {{ spec: "{folder}/data.h5:raw" }}\n'
+        'network { weights: "builtin:phantom" } inference { }\n'
+        f"agglomeration {{ {named} }} proofreading {{ port: 0 {proofreading} }}\n"
     )
+    return path
 
 
 def client_of(project: ServedProject, name: str | None = None) -> TestClient:
@@ -154,3 +92,20 @@ def client_of(project: ServedProject, name: str | None = None) -> TestClient:
     if name is not None:
         assert client.post("/api/session", json={"name": name, "password": PASSWORD}).status_code == 200
     return client
+
+
+@lru_cache(maxsize=1)
+def _template() -> Path:
+    """Volumes, decisions and lengths, made once."""
+    folder = Path(tempfile.mkdtemp(prefix="served-project-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with h5py.File(folder / "data.h5", "w") as file:
+        for name, array in {"raw": grey(), "pieces": labels()}.items():
+            file.create_dataset(name, data=array).attrs["resolution"] = VOXEL_NM
+    for name, array in {"supervoxels": labels(), "image": grey()}.items():
+        spec, bounds = f"precomputed://file://{folder / 'out' / name}", Box.from_shape(SHAPE)
+        (volume,) = create_pyramid(spec, bounds=bounds, dtype=array.dtype, voxel_size_nm=VOXEL_NM, scales=1)
+        volume.write(bounds, array)
+    table = block_statistics(labels(), (0, 0, 0))
+    agglomerated(folder / "out/decisions.sqlite", EDGES, {}, table=table).close()
+    return folder

@@ -17,10 +17,10 @@ from proofreading.server.guards import guard
 from proofreading.server.limits import limit_bodies
 from proofreading.server.logs import log_requests
 from proofreading.server.refusals import HANDLED, answer_refused
-from proofreading.server.routes import edits, files, neurons, operations, session
+from proofreading.server.routes import edits, files, neurons, operations, session, tasks
 from proofreading.server.served import ServedProject
 
-_ROUTERS = (session.router, neurons.router, edits.router, operations.router, files.router)
+_ROUTERS = (session.router, tasks.router, neurons.router, edits.router, operations.router, files.router)
 
 
 def make_app(project: ServedProject) -> FastAPI:

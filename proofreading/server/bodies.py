@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
+from fastapi import Path
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from proofreading.edits import Placed
@@ -43,6 +44,7 @@ def _positive(value: float) -> float:
 
 # Converted before the type is checked, since the type is the one that the program goes on with.
 Id = Annotated[int, BeforeValidator(id_of)]
+PathId = Annotated[Id, Path(json_schema_extra={"type": "string"})]
 Key = Annotated[str, StringConstraints(strict=True, min_length=8, max_length=200, pattern=r"^[\w.:-]+$")]
 Line = Annotated[str, StringConstraints(strict=True, max_length=2000)]
 Version = Annotated[int, Field(strict=True, ge=0)]
@@ -115,10 +117,17 @@ class Lease(Body):
     lease: Key
 
 
+class Comment(Body):
+    """Words on a task."""
+
+    comment: Annotated[Line, StringConstraints(min_length=1)]
+
+
 class Answer(Lease):
     """What a person says to a task.
 
     Attributes:
+      partner: the supervoxel that a loose end goes on in.
       versions: of the neurons that were shown, by their ID.
       seconds: from showing it to the answer.
     """
@@ -129,6 +138,7 @@ class Answer(Lease):
     seconds: Seconds | None = None
     comment: Line = ""
     force: Flag = False
+    partner: Id | None = None
 
 
 def placed(points: list[PointInSupervoxel], bounds: Box, size_nm: tuple[float, float, float]) -> list[Placed]:

@@ -52,7 +52,13 @@ class Refused(Exception):
 
 
 def refusal(
-    scope: Scope, status: int, line: str, *, kind: str = "refused", headers: Mapping[str, str] | None = None
+    scope: Scope,
+    status: int,
+    line: str,
+    *,
+    kind: str = "refused",
+    headers: Mapping[str, str] | None = None,
+    more: Mapping[str, object] | None = None,
 ) -> JSONResponse:
     """The answer to a request that is refused; its line is noted for the log.
 
@@ -62,18 +68,22 @@ def refusal(
       line: what was wrong.
       kind: a word by which a program tells refusals of one status apart.
       headers: further ones.
+      more: plain values that the answer has besides.
     """
     line = " ".join(line.split())[:_LONGEST]
     scope.setdefault("state", {})["refused"] = line
-    return JSONResponse({"error": line, "kind": kind}, status, headers=dict(headers or {}))
+    return JSONResponse({"error": line, "kind": kind, **(more or {})}, status, headers=dict(headers or {}))
 
 
-def answer_refused(request: Request, error: Exception) -> JSONResponse:
+def answer_refused(
+    request: Request, error: Exception, more: Mapping[str, object] | None = None
+) -> JSONResponse:
     """What the handlers of errors do.
 
     Args:
       request: that caused it.
       error: a `Refused`, `ReconstructionError`, `RequestValidationError` or `HTTPException`.
+      more: plain values that the answer to a `ReconstructionError` has besides.
     """
     if isinstance(error, Refused):
         return refusal(request.scope, error.status, str(error), headers=error.headers)
@@ -83,7 +93,7 @@ def answer_refused(request: Request, error: Exception) -> JSONResponse:
         line = _WORDS.get(error.status_code, str(error.detail))
         return refusal(request.scope, error.status_code, line, kind="unknown", headers=error.headers)
     status, kind = next((status, kind) for cause, status, kind in _KINDS if isinstance(error, cause))
-    return refusal(request.scope, status, str(error), kind=kind)
+    return refusal(request.scope, status, str(error), kind=kind, more=more)
 
 
 HANDLED: tuple[type[Exception], ...] = (Refused, ReconstructionError, RequestValidationError, HTTPException)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,9 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from configs import ConfigView
+from proofreading.errors import LeaseError
+from proofreading.lengths import Lengths, lengths_of
+from proofreading.queue import TaskQueue, open_queue
 from proofreading.server.guards import known_hosts
 from proofreading.server.layers import Layer, open_layers
 from proofreading.server.limits import Limits, RateLimiter
@@ -27,30 +31,44 @@ class ServedProject:
     Attributes:
       config: of the project.
       state: its neurons and the log of edits.
+      queue: of its tasks.
+      lengths: of its supervoxels.
       layers: what the viewer shows, by name.
       sessions: who is logged in.
       hosts: names under which the server is asked for.
       limits: what it puts up with.
       limiter: counts requests.
       metrics: figures of requests.
+      leases: tasks that were handed out and not answered yet, by the word of their lease.
     """
 
     config: ConfigView
     state: ProofreadingState
+    queue: TaskQueue
+    lengths: Lengths
     layers: Mapping[str, Layer]
     sessions: Sessions
     hosts: frozenset[str]
     limits: Limits = field(default_factory=Limits)
     limiter: RateLimiter = field(default_factory=RateLimiter)
     metrics: Metrics = field(default_factory=Metrics)
+    leases: dict[str, int] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
         """Where the server keeps what is its own."""
         return folder_of(self.config)
 
+    def length_nm(self, neuron: int) -> float:
+        """The length of a neuron: those of its supervoxels added up. Raises UnknownError."""
+        return float(self.lengths.of(self.state.supervoxels_of(neuron)).sum())
+
     def close(self) -> None:
-        """Ends it; what is leased returns to the queue. May be called twice."""
+        """Ends it; what was handed out and not answered returns to the queue. May be called twice."""
+        while self.leases:
+            lease, task = self.leases.popitem()
+            with suppress(LeaseError):
+                self.queue.release(task, lease)
         self.state.close()
 
 
@@ -84,14 +102,20 @@ def open_project(
     section = config.proofreading
     layers = open_layers(config, tell)
     state = open_state(config)
-    return ServedProject(
-        config,
-        state,
-        layers,
-        Sessions(state.database),
-        known_hosts(section.host) if hosts is None else hosts,
-        Limits(upload_bytes=section.upload_bytes) if limits is None else limits,
-    )
+    try:
+        return ServedProject(
+            config,
+            state,
+            open_queue(config, state),
+            lengths_of(config, state.database),
+            layers,
+            Sessions(state.database),
+            known_hosts(section.host) if hosts is None else hosts,
+            Limits(upload_bytes=section.upload_bytes) if limits is None else limits,
+        )
+    except BaseException:
+        state.close()
+        raise
 
 
 async def project_of(request: Request) -> ServedProject:

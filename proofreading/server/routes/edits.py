@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 
 from proofreading.edits import Edit
 from proofreading.server.auth import Proofreader, Reader
-from proofreading.server.bodies import Change, Id, Merge, Sides, Split, inside, placed
+from proofreading.server.bodies import Change, Id, Merge, PathId, Sides, Split, inside, placed
 from proofreading.server.guards import refuse_for
 from proofreading.server.layers import SEGMENTATION
 from proofreading.server.served import Project, ServedProject
@@ -70,13 +70,13 @@ def _split(body: Split, project: Project, person: Proofreader) -> dict[str, Any]
 
 
 @router.post("/{edit}/undo")
-def _undo(edit: int, body: Change, project: Project, person: Proofreader) -> dict[str, Any]:
+def _undo(edit: PathId, body: Change, project: Project, person: Proofreader) -> dict[str, Any]:
     """Takes an edit back, by another one."""
     return as_json(project.state.undo(edit, **_change(body, person.name)))
 
 
 @router.post("/{edit}/redo")
-def _redo(edit: int, body: Change, project: Project, person: Proofreader) -> dict[str, Any]:
+def _redo(edit: PathId, body: Change, project: Project, person: Proofreader) -> dict[str, Any]:
     """Does an edit again that was taken back, by another one."""
     return as_json(project.state.redo(edit, **_change(body, person.name)))
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 from pydantic import StringConstraints
 
 from proofreading.errors import UnknownError
 from proofreading.server.auth import Reader
-from proofreading.server.bodies import Id, id_of
+from proofreading.server.bodies import PathId, id_of
 from proofreading.server.layers import SEGMENTATION
 from proofreading.server.served import Project, ServedProject
 
 router = APIRouter(prefix="/api", tags=["neurons"])
-PathId = Annotated[Id, Path(json_schema_extra={"type": "string"})]
 
 
 @router.get("/project")
@@ -28,6 +27,8 @@ def _project_about(project: Project, person: Reader) -> dict[str, Any]:
         "bounds": {"start": list(bounds.start), "stop": list(bounds.stop)},
         "layers": {name: f"/data/{name}" for name in sorted(project.layers)},
         "meshes": segmentation.meshes is not None,
+        "lease_seconds": project.config.proofreading.lease_seconds,
+        "reviews": project.config.proofreading.reviews,
     }
 
 
@@ -73,6 +74,7 @@ def about(project: ServedProject, neuron: int) -> dict[str, Any]:
     found: dict[str, Any] = {"id": str(neuron), "current": [str(each) for each in current]}
     if neuron in current:
         found["supervoxels"] = [str(each) for each in state.supervoxels_of(neuron).tolist()]
+        found["length_nm"] = project.length_nm(neuron)
         found["voxels"] = state.voxels_of(neuron)
         found["somas"] = [str(each) for each in state.somas_of(neuron)]
         found["version"] = state.version_of(neuron)

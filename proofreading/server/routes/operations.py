@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse
+from starlette.concurrency import run_in_threadpool
 
 from proofreading.server.auth import Admin, person_of
 from proofreading.server.backup import back_up
@@ -28,7 +29,12 @@ async def _metrics(request: Request, project: Project) -> PlainTextResponse:
     """Figures for Prometheus; from another machine only after a login."""
     if not is_loopback(address_of(request.scope)) or "x-forwarded-for" in request.headers:
         await person_of(request, project)
-    gauges = {"proofread_last_edit": ("Number of the last edit.", float(project.state.last_edit))}
+    progress = await run_in_threadpool(project.queue.progress, "")
+    gauges = {
+        "proofread_last_edit": ("Number of the last edit.", float(project.state.last_edit)),
+        "proofread_open_tasks": ("Tasks that are open.", float(progress["open"])),
+        "proofread_left_nm": ("Run length that the open tasks are worth, nm.", float(progress["left_nm"])),
+    }
     return PlainTextResponse(project.metrics.text(gauges), media_type=MEDIA_TYPE)
 
 

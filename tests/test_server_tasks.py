@@ -1,0 +1,203 @@
+"""Tasks and edits over HTTP, on a project with a real queue and a real log of edits."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from served_project import LARGE, client_of, point_nm, served
+
+from proofreading.server.served import ServedProject
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> ServedProject:
+    return served(tmp_path)
+
+
+@pytest.fixture
+def client(project: ServedProject) -> TestClient:
+    return client_of(project, "worker")
+
+
+def joins(client: TestClient, n: int = 1) -> list[dict[str, Any]]:
+    tasks: list[dict[str, Any]] = client.get(f"/api/tasks/next?n={n}&kinds=join").json()["tasks"]
+    return tasks
+
+
+def answer(client: TestClient, task: dict[str, Any], verdict: str = "accept", **more: Any) -> Any:
+    body = {
+        "lease": task["lease"],
+        "verdict": verdict,
+        "versions": task["versions"],
+        "key": f"answer-{task['id']}-{verdict}",
+        **more,
+    }
+    return client.post(f"/api/tasks/{task['id']}/answer", json=body)
+
+
+def split_body(**more: Any) -> dict[str, Any]:
+    return {
+        "neuron": "1",
+        "side_a": [{"supervoxel": "1", "point_nm": point_nm(1)}],
+        "side_b": [{"supervoxel": "2", "point_nm": point_nm(2)}],
+        **more,
+    }
+
+
+def test_a_task_has_what_the_page_shows(client: TestClient) -> None:
+    (task,) = joins(client)
+    assert task["kind"] == "join" and task["state"] == "leased"
+    assert all(isinstance(each, str) for each in (task["id"], *task["supervoxels"], *task["neurons"]))
+    assert set(task["versions"]) == set(task["neurons"])
+    assert task["until"] == pytest.approx(time.time() + 120, abs=5)
+    assert task["lease_seconds"] == pytest.approx(120, abs=5)
+    assert task["value_nm"] > 0 and task["seconds"] == 8 and len(task["point_nm"]) == 3
+    shown = client.get(f"/api/tasks/{task['id']}").json()
+    assert shown == {name: value for name, value in task.items() if name in shown}
+
+
+def test_an_accepted_join_is_an_edit_and_settles_the_task(client: TestClient) -> None:
+    (task,) = joins(client)
+    done = answer(client, task, seconds=2.5, comment="clear").json()
+    assert (done["settled"], done["edit"], done["shown_again"]) == (True, "1", False)
+    assert done["gained_nm"] > 0 and done["task"]["state"] == "settled"
+    about = client.get(f"/api/neurons/{task['neurons'][1]}").json()
+    assert set(task["supervoxels"]) <= set(
+        client.get(f"/api/neurons/{about['current'][0]}").json()["supervoxels"]
+    )
+    (edit,) = client.get("/api/edits").json()["edits"]
+    assert (edit["id"], edit["kind"], edit["person"], edit["task"]) == ("1", "merge", "worker", task["id"])
+    progress = client.get("/api/progress").json()
+    assert progress["answered_by_me"] == 1 and progress["gained_by_me_nm"] == done["gained_nm"]
+
+
+def test_the_same_answer_twice_counts_once(client: TestClient, project: ServedProject) -> None:
+    (task,) = joins(client)
+    first, second = answer(client, task), answer(client, task)
+    assert first.json()["edit"] == second.json()["edit"] == "1"
+    assert project.state.last_edit == 1 and client.get("/api/progress").json()["answered_by_me"] == 1
+
+
+def test_an_answer_to_what_has_changed_comes_back_with_the_task_as_it_is(client: TestClient) -> None:
+    (task,) = joins(client)
+    pair = {"a": task["supervoxels"][0], "b": str(LARGE if str(LARGE) not in task["supervoxels"] else 1)}
+    assert client.post("/api/edits/merge", json={**pair, "key": "meanwhile"}).status_code == 200
+    refused = answer(client, task)
+    assert refused.status_code == 409 and refused.json()["kind"] == "conflict"
+    assert "changed since" in refused.json()["error"]
+    fresh = refused.json()["task"]
+    assert fresh["versions"] != task["versions"]
+    again = answer(client, {**task, "versions": fresh["versions"]}, key="a-second-look")
+    assert again.json()["settled"] is True
+
+
+def test_a_lease_can_be_kept_alive_and_given_back(client: TestClient) -> None:
+    (task,) = joins(client)
+    lease = {"lease": task["lease"]}
+    kept = client.post(f"/api/tasks/{task['id']}/heartbeat", json=lease).json()
+    assert kept["until"] >= task["until"]
+    assert client.post(f"/api/tasks/{task['id']}/release", json=lease).status_code == 200
+    lost = client.post(f"/api/tasks/{task['id']}/heartbeat", json=lease)
+    assert lost.status_code == 410 and lost.json()["kind"] == "lease"
+    assert answer(client, task).status_code == 410
+
+
+def test_nobody_gets_a_task_that_is_with_somebody_else(project: ServedProject) -> None:
+    first, second = client_of(project, "worker"), client_of(project, "boss")
+    mine, theirs = joins(first, 2), joins(second, 20)
+    assert len(mine) == 2 and len(theirs) == 2
+    assert not {each["id"] for each in mine} & {each["id"] for each in theirs}
+    stolen = answer(second, mine[0])
+    assert stolen.status_code == 410 and project.state.last_edit == 0
+
+
+def test_closing_the_server_returns_what_was_handed_out(project: ServedProject) -> None:
+    client = client_of(project, "worker")
+    handed = joins(client, 2)
+    answer(client, handed[0], "reject")
+    assert len(project.leases) == 1
+    for lease, task in list(project.leases.items()):
+        project.queue.heartbeat(task, lease)
+    database = project.state.database
+    project.close()
+    with database.reading() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM leases").scalar() == 0
+    database.close()
+
+
+def test_a_comment_is_counted(client: TestClient) -> None:
+    (task,) = joins(client)
+    path = f"/api/tasks/{task['id']}/comments"
+    assert client.post(path, json={"comment": "look at z 120"}).json()["comments"] == 1
+    assert client.post(path, json={"comment": ""}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/api/tasks/next?kinds=cat", 422),
+        ("/api/tasks/next?n=0", 422),
+        ("/api/tasks/next?n=1000", 422),
+        ("/api/tasks?state=cat", 422),
+        ("/api/tasks/123", 404),
+        ("/api/tasks/cat", 422),
+    ],
+)
+def test_a_wrong_question_about_tasks(path: str, status: int, client: TestClient) -> None:
+    found = client.get(path)
+    assert found.status_code == status and "\n" not in found.json()["error"]
+
+
+def test_tasks_are_listed_by_what_they_are_worth(client: TestClient) -> None:
+    listed = client.get("/api/tasks?kind=join&state=open").json()["tasks"]
+    values = [each["value_nm"] for each in listed]
+    assert len(listed) == 4 and values == sorted(values, reverse=True)
+
+
+def test_a_split_is_previewed_done_undone_and_done_again(client: TestClient, project: ServedProject) -> None:
+    seen = client.post("/api/edits/split/preview", json=split_body()).json()
+    assert seen["parts"] == [["1"], ["2"]] and seen["edges"] == [["1", "2"]]
+    assert seen["needs_supervoxel_split"] is None and project.state.last_edit == 0
+    done = client.post("/api/edits/split", json=split_body(key="split-0001", reason="two cells")).json()
+    assert done["kind"] == "split" and done["neurons_after"] == ["1", "2"] and done["reason"] == "two cells"
+    undone = client.post(f"/api/edits/{done['id']}/undo", json={"key": "undo-0001"}).json()
+    assert (undone["kind"], undone["target"]) == ("undo", done["id"])
+    assert client.get("/api/neurons/1").json()["supervoxels"] == ["1", "2"]
+    latest = client.get("/api/edits?limit=2").json()["edits"]
+    assert [each["id"] for each in latest] == ["2", "1"] and latest[1]["undone_by"] == "2"
+    assert client.post(f"/api/edits/{done['id']}/redo", json={"key": "redo-0001"}).json()["kind"] == "redo"
+    assert client.get("/api/neurons/1").json()["supervoxels"] == ["1"]
+
+
+def test_an_edit_of_what_has_changed_is_refused(client: TestClient, project: ServedProject) -> None:
+    merge = {"a": "1", "b": "3", "key": "merge-0001"}
+    assert client.post("/api/edits/merge", json={**merge, "expected": {"1": 0, "3": 0}}).status_code == 200
+    late = client.post("/api/edits/split", json=split_body(key="split-0001", expected={"1": 0}))
+    assert late.status_code == 409 and late.json()["kind"] == "conflict" and project.state.last_edit == 1
+    again = client.post("/api/edits/merge", json=merge)
+    assert again.json()["id"] == "1", "the same key is the same edit"
+
+
+def test_a_neuron_is_found_by_any_id_that_it_had(client: TestClient) -> None:
+    client.post("/api/edits/merge", json={"a": "1", "b": str(LARGE), "key": "merge-0001"})
+    (found,) = client.get(f"/api/search?q={LARGE}").json()["neurons"]
+    assert found["id"] == "1" and found["supervoxels"] == ["1", "2", str(LARGE)]
+    (by_part,) = client.get("/api/search?q=2").json()["neurons"]
+    assert by_part["id"] == "1" and by_part["found_as"] == "supervoxel" and by_part["length_nm"] > 0
+
+
+def test_what_the_project_is(client: TestClient) -> None:
+    about = client.get("/api/project").json()
+    assert about == {
+        "name": "tiny",
+        "voxel_size_nm": [20, 10, 10],
+        "bounds": {"start": [0, 0, 0], "stop": [20, 24, 104]},
+        "layers": {"image": "/data/image", "segmentation": "/data/segmentation"},
+        "meshes": False,
+        "lease_seconds": 120,
+        "reviews": 1,
+    }
