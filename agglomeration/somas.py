@@ -2,8 +2,9 @@
 
 Centres and radii in a table are rough, so that a cell body is not where its centre happens to lie. It is in
 the supervoxel that fills most of the ball around the centre, voxels near the middle counting more. Others
-belong to it, too, if they fill a quarter of the ball (nucleus and cytoplasm are often two), or lie almost
-wholly inside and are no mere crumbs. What is the main supervoxel of one cell body is never a part of another.
+belong to it, too, if they fill a tenth of the ball (nucleus and cytoplasm are often two, and a half that
+begins half a radius away from a centre that is off fills no more), or lie almost wholly inside and are no
+mere crumbs. What is the main supervoxel of one cell body is never a part of another.
 Of cell bodies given as labels these take the place of the ball.
 
 A cell body that was missed shows by its thickness: a supervoxel that holds none, and is deeper than a share
@@ -31,7 +32,7 @@ from volumes import Volume, open_volume
 
 # Shares of a cell body: the least that makes a supervoxel the main one, or a part; the least of a part that
 # lies inside, and how much of it has to.
-_MAIN_SHARE, _PART_SHARE, _CRUMB_SHARE, _INSIDE_SHARE = 0.1, 0.25, 0.02, 0.8
+_MAIN_SHARE, _PART_SHARE, _CRUMB_SHARE, _INSIDE_SHARE = 0.1, 0.1, 0.02, 0.8
 # Depths are told apart up to this many median radii.
 _DEPTH_LIMIT = 1.5
 
