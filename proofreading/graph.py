@@ -92,13 +92,18 @@ class MergeGraph:
 
     def position(self, supervoxel: int) -> int:
         """Where a supervoxel stands, be it there now or not. Raises UnknownError: it never was."""
-        if supervoxel in self._added:
-            return self._added[supervoxel]
+        found = self.find(supervoxel)
+        if found is None:
+            raise UnknownError(f"there is no supervoxel {supervoxel}; reload what you look at")
+        return found
+
+    def find(self, supervoxel: int) -> int | None:
+        """Where a supervoxel stands, be it there now or not; None = it never was."""
         if 0 < supervoxel < FIRST_NEW_ID:
             at = int(np.searchsorted(self.base.ids, np.uint64(supervoxel)))
             if at < self.base.ids.size and int(self.base.ids[at]) == supervoxel:
                 return at
-        raise UnknownError(f"there is no supervoxel {supervoxel}; reload what you look at")
+        return self._added.get(supervoxel)
 
     def neuron_of(self, supervoxel: int) -> int:
         """The neuron of a supervoxel. Raises UnknownError: it is not there."""
@@ -285,7 +290,9 @@ class MergeGraph:
         larger = int(change.parts[1].voxels > change.parts[0].voxels)
         routes: dict[int, list[Route]] = {}
         for route in change.routes:
-            routes.setdefault(self.position(route.other), []).append(route)
+            position = self.find(route.other)
+            if position is not None:
+                routes.setdefault(position, []).append(route)
         for other, certainty in self.edges_at(gone).items():
             yield _pair(gone, other), None
             known = routes.get(other, [Route(0, larger, certainty)])

@@ -103,62 +103,73 @@ def _within_reach(ends: np.ndarray, weights: np.ndarray, count: int) -> np.ndarr
 
 @njit(cache=True, nogil=True)
 def _push_all(starts: np.ndarray, heads: np.ndarray, opposite: np.ndarray, left: np.ndarray) -> np.ndarray:
-    """Pushes as much as can reach the sink; `left` is what each arc can still take, and is changed."""
+    """Pushes as much as can reach the sink; `left` is what each arc can still take, and is changed.
+
+    Nodes with an excess wait in stacks, one for each label: `first` is the top of a label's stack, and
+    `below` what lies below a node.
+    """
     count = starts.size - 1
-    label, arc = np.empty(count, np.int64), starts[:-1].copy()
-    excess = np.zeros(count, np.int64)
+    label, arc, below = np.empty(count, np.int64), starts[:-1].copy(), np.empty(count, np.int64)
+    excess, first = np.zeros(count, np.int64), np.full(count + 1, -1)
     for out in range(starts[_SOURCE], starts[_SOURCE + 1]):
         excess[heads[out]] += left[out]
         left[opposite[out]] += left[out]
         left[out] = 0
-    first, following = np.empty(count + 1, np.int64), np.empty(count, np.int64)
-    work = count
-    highest = 0
+    highest, lifts = 0, count
     while True:
-        if work >= count:
-            work = 0
+        if lifts >= count:
             _measure(starts, heads, opposite, left, label)
             arc[:] = starts[:-1]
-            first[:] = -1
-            highest = 0
-            for node in range(2, count):
-                if excess[node] > 0 and label[node] < count:
-                    following[node] = first[label[node]]
-                    first[label[node]] = node
-                    highest = max(highest, label[node])
+            highest, lifts = _stack(label, excess, first, below), 0
         while highest > 0 and first[highest] < 0:
             highest -= 1
         if highest == 0:
             break
         node = first[highest]
-        first[highest] = following[node]
-        while excess[node] > 0:
-            if arc[node] == starts[node + 1]:
-                lowest = count
-                for out in range(starts[node], starts[node + 1]):
-                    if left[out] > 0:
-                        lowest = min(lowest, label[heads[out]] + 1)
-                label[node] = lowest
-                arc[node] = starts[node]
-                work += 1
-                if lowest >= count:
-                    break
+        first[highest] = below[node]
+        while excess[node] > 0 and label[node] < count:
             out = arc[node]
+            if out == starts[node + 1]:
+                label[node] = _lifted(node, starts, heads, left, label)
+                arc[node] = starts[node]
+                lifts += 1
+                continue
             head = heads[out]
-            if left[out] > 0 and label[node] == label[head] + 1:
-                amount = min(excess[node], left[out])
-                left[out] -= amount
-                left[opposite[out]] += amount
-                excess[node] -= amount
-                if excess[head] == 0 and head > _SINK:
-                    following[head] = first[label[head]]
-                    first[label[head]] = head
-                    highest = max(highest, label[head])
-                excess[head] += amount
-            else:
+            if left[out] == 0 or label[node] != label[head] + 1:
                 arc[node] += 1
+                continue
+            amount = min(excess[node], left[out])
+            left[out] -= amount
+            left[opposite[out]] += amount
+            excess[node] -= amount
+            if excess[head] == 0 and head > _SINK:
+                below[head], first[label[head]] = first[label[head]], head
+                highest = max(highest, label[head])
+            excess[head] += amount
     _measure(starts, heads, opposite, left, label)
     return label < count
+
+
+@njit(cache=True, nogil=True)
+def _stack(label: np.ndarray, excess: np.ndarray, first: np.ndarray, below: np.ndarray) -> int:
+    """Fills the stacks with all nodes that have an excess; gives the highest label among them."""
+    highest = 0
+    first[:] = -1
+    for node in range(_SINK + 1, label.size):
+        if excess[node] > 0 and label[node] < label.size:
+            below[node], first[label[node]] = first[label[node]], node
+            highest = max(highest, label[node])
+    return highest
+
+
+@njit(cache=True, nogil=True)
+def _lifted(node: int, starts: np.ndarray, heads: np.ndarray, left: np.ndarray, label: np.ndarray) -> int:
+    """The label from which a node can push again."""
+    lowest = label.size
+    for out in range(starts[node], starts[node + 1]):
+        if left[out] > 0:
+            lowest = min(lowest, label[heads[out]] + 1)
+    return lowest
 
 
 @njit(cache=True, nogil=True)

@@ -117,8 +117,8 @@ class Replay:
             return set(self.active[number].neurons)
         labels, found = self.graph.labels(), set[int]()
         for supervoxel in _all_named(change):
-            neuron = int(labels[self.graph.position(supervoxel)])
-            found |= {neuron} - {0}
+            place = self.graph.find(supervoxel)
+            found |= set() if place is None else {int(labels[place])} - {0}
             found |= self._of_splitter(supervoxel)
         return found
 
@@ -197,7 +197,8 @@ class Replay:
         before, after = np.concatenate(parts[1])[first], self.graph.labels()[positions]
         changed = before != after
         positions, before, after = positions[changed], before[changed], after[changed]
-        still = {int(self.graph.labels()[self.graph.position(supervoxel)]) for supervoxel in named}
+        places = [place for each in named if (place := self.graph.find(each)) is not None]
+        still = set(self.graph.labels()[places].tolist())
         old, new = set(np.unique(before).tolist()), set(np.unique(after).tolist())
         stayed = {neuron for neuron in old | new | still if self._has_others(neuron, after)}
         ended = {neuron for neuron in old if self.graph.members(neuron).size}

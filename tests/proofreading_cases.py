@@ -61,7 +61,7 @@ def agglomerated(
     bodies = dict(somas or {})
     numbers = ("centre_z_nm", "centre_y_nm", "centre_x_nm", "radius_nm")
     with database.writing() as connection:
-        columns = {
+        columns: dict[str, list[object]] = {
             "run": [run] * len(bodies),
             "id": [*bodies.values()],
             "supervoxel": [*bodies],
