@@ -22,7 +22,7 @@ from proofreading.server.guards import known_hosts
 from proofreading.server.limits import Limits
 from proofreading.server.served import ServedProject, open_project
 from volumes import Box
-from volumes.pyramid import create_pyramid
+from volumes.pyramid import create_pyramid, fill_scale, next_factors
 
 # Hashes that are slow to guess are slow to make, too.
 accounts._LOG_N = 4
@@ -104,8 +104,11 @@ def _template() -> Path:
             file.create_dataset(name, data=array).attrs["resolution"] = VOXEL_NM
     for name, array in {"supervoxels": labels(), "image": grey()}.items():
         spec, bounds = f"precomputed://file://{folder / 'out' / name}", Box.from_shape(SHAPE)
-        (volume,) = create_pyramid(spec, bounds=bounds, dtype=array.dtype, voxel_size_nm=VOXEL_NM, scales=1)
-        volume.write(bounds, array)
+        fine, coarse = create_pyramid(
+            spec, bounds=bounds, dtype=array.dtype, voxel_size_nm=VOXEL_NM, scales=2
+        )
+        fine.write(bounds, array)
+        fill_scale(fine, coarse, next_factors(VOXEL_NM), coarse.bounds)
     table = block_statistics(labels(), (0, 0, 0))
     agglomerated(folder / "out/decisions.sqlite", EDGES, {}, table=table).close()
     return folder

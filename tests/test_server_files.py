@@ -20,21 +20,21 @@ def client(tmp_path: Path) -> TestClient:
     return client_of(served(tmp_path), "reader")
 
 
-def fetched(client: TestClient, layer: str, folder: Path) -> np.ndarray:
-    """All chunks of a layer's only scale, fetched one by one into a folder, then read as a volume."""
-    info = client.get(f"/data/{layer}/info").json()
-    (scale,) = info["scales"]
-    edges = scale["chunk_sizes"][0]
-    (folder / scale["key"]).mkdir(parents=True)
-    (folder / "info").write_bytes(client.get(f"/data/{layer}/info").content)
-    corners = np.stack(np.meshgrid(*(range(0, n, e) for n, e in zip(scale["size"], edges, strict=True))), -1)
-    for corner in corners.reshape(-1, 3):
-        stop = np.minimum(corner + edges, scale["size"])
-        name = "_".join(f"{a}-{b}" for a, b in zip(corner, stop, strict=True))
-        found = client.get(f"/data/{layer}/{scale['key']}/{name}")
-        assert found.status_code == 200
-        (folder / scale["key"] / name).write_bytes(found.content)
-    with open_volume(f"precomputed://file://{folder}") as volume:
+def fetched(client: TestClient, layer: str, folder: Path, scale: int = 0) -> np.ndarray:
+    """All chunks of one scale of a layer, fetched one by one into a folder, then read as a volume."""
+    described = client.get(f"/data/{layer}/info")
+    found = described.json()["scales"][scale]
+    (folder / found["key"]).mkdir(parents=True)
+    (folder / "info").write_bytes(described.content)
+    first, size, edges = (np.array(found[name]) for name in ("voxel_offset", "size", "chunk_sizes"))
+    for index in np.ndindex(*(-(-size // edges[0]))):
+        low = first + index * edges[0]
+        high = np.minimum(low + edges[0], first + size)
+        name = "_".join(f"{a}-{b}" for a, b in zip(low, high, strict=True))
+        chunk = client.get(f"/data/{layer}/{found['key']}/{name}")
+        assert chunk.status_code == 200
+        (folder / found["key"] / name).write_bytes(chunk.content)
+    with open_volume(f"precomputed://file://{folder}#{scale}") as volume:
         return volume.read()
 
 
@@ -54,7 +54,7 @@ def test_a_chunk_that_is_none_is_missing(name: str, tmp_path: Path) -> None:
 
 
 def test_a_gzipped_chunk_says_so_where_the_plain_one_is_absent(client: TestClient, tmp_path: Path) -> None:
-    folder = next(path for path in (tmp_path / "out/image").iterdir() if path.is_dir())
+    folder = tmp_path / "out/image/10_10_20"
     plain = next(folder.iterdir())
     voxels = plain.read_bytes()
     path = f"/data/image/{folder.name}/{plain.name}"

@@ -120,8 +120,6 @@ def test_closing_the_server_returns_what_was_handed_out(project: ServedProject) 
     handed = joins(client, 2)
     answer(client, handed[0], "reject")
     assert len(project.leases) == 1
-    for lease, task in list(project.leases.items()):
-        project.queue.heartbeat(task, lease)
     database = project.state.database
     project.close()
     with database.reading() as connection:

@@ -2,7 +2,7 @@
 
 A volume that is a Precomputed folder is sent as it lies. Any other (HDF5, Zarr, stacks) is sent as if it were
 one, of one scale and raw chunks, each of which is read when it is asked for. Chunks of supervoxels that a
-person split are read in that way, too (`Layer.changed`).
+person split are made in `proofreading.server.edited_chunks`.
 
 Axes: the format speaks x, y, z, in the names of chunks and in `info`; it is turned here and nowhere else.
 Source: https://github.com/google/neuroglancer/tree/master/src/datasource/precomputed
@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from configs import ConfigView
 from configs.errors import ReconstructionError
@@ -60,11 +62,12 @@ class Layer:
         found.pop("skeletons", None)
         return {**found, "mesh": MESHES} if self.meshes is not None else found
 
-    def chunk(self, name: str) -> bytes | None:
+    def chunk(self, name: str, read: Callable[[Box], np.ndarray]) -> bytes | None:
         """A chunk of a layer that is read chunk by chunk.
 
         Args:
           name: path of its file, scale and box.
+          read: gives the voxels of a box, (z, y, x).
 
         Returns:
           Raw voxels, x fastest; None where the layer has no such chunk.
@@ -73,15 +76,16 @@ class Layer:
           VolumeError: it cannot be read.
         """
         scale, _, words = name.partition("/")
-        found = _NAMED_BOX.fullmatch(words)
-        if self.folder is not None or scale != _KEY or found is None:
-            return None
-        ends = list(map(int, found.groups()))
-        box = _chunk_at(self.volume, (ends[4], ends[2], ends[0]))
-        if box is None or box.stop != (ends[5], ends[3], ends[1]):
+        box = named_box(words)
+        if (
+            self.folder is not None
+            or scale != _KEY
+            or box is None
+            or box != _chunk_at(self.volume, box.start)
+        ):
             return None
         # Their order is that of the format: of an array of z, y, x the last axis goes fastest.
-        return self.volume.read(box).astype(self.volume.dtype.newbyteorder("<")).tobytes("C")
+        return read(box).astype(self.volume.dtype.newbyteorder("<")).tobytes("C")
 
 
 def open_layers(config: ConfigView, tell: Callable[[str], None] = lambda _: None) -> dict[str, Layer]:
@@ -103,6 +107,19 @@ def open_layers(config: ConfigView, tell: Callable[[str], None] = lambda _: None
     except ReconstructionError as error:
         tell(f"the image is not shown: {error}")
     return layers
+
+
+def named_box(words: str) -> Box | None:
+    """The box that the name of a chunk's file says; None where it is no such name.
+
+    Args:
+      words: such as "0-64_64-128_0-20": x, y, z.
+    """
+    found = _NAMED_BOX.fullmatch(words)
+    if found is None:
+        return None
+    x, end_x, y, end_y, z, end_z = map(int, found.groups())
+    return Box((z, y, x), (end_z, end_y, end_x)) if z < end_z and y < end_y and x < end_x else None
 
 
 def _supervoxels(config: ConfigView) -> tuple[str, tuple[float, ...] | None]:

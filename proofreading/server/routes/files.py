@@ -13,7 +13,8 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from proofreading.server import viewer_files
 from proofreading.server.auth import Reader
 from proofreading.server.data_files import is_known, send_file
-from proofreading.server.layers import MESHES, Layer
+from proofreading.server.edited_chunks import edited_chunk
+from proofreading.server.layers import MESHES, SEGMENTATION, Layer
 from proofreading.server.refusals import Refused
 from proofreading.server.served import Project
 
@@ -75,15 +76,20 @@ def _layer_file(layer: str, name: str, request: Request, project: Project, perso
     found = _layer(project, layer)
     if name.startswith(f"{MESHES}/") and found.meshes is not None:
         return send_file(request, found.meshes, name.removeprefix(f"{MESHES}/"))
+    read = project.state.read_labels if found.name == SEGMENTATION else found.volume.read
     if found.folder is not None:
-        return send_file(request, found.folder, name)
-    voxels = found.chunk(name)
+        splits = project.state.supervoxel_splits() if found.name == SEGMENTATION else ()
+        edited = edited_chunk(found, name, splits, read)
+        return send_file(request, found.folder, name) if edited is None else _chunk(request, edited)
+    voxels = found.chunk(name, read)
     if voxels is None:
         raise Refused(404, f"layer '{layer}' has no chunk '{name[:100]}'")
     return _chunk(request, voxels)
 
 
 def _layer(project: Project, name: str) -> Layer:
+    """A layer by its name. A "~" and what follows do not count: by them the page has chunks read anew."""
+    name = name.partition("~")[0]
     if name not in project.layers:
         raise Refused(404, f"there is no layer '{name[:40]}'; there are {', '.join(sorted(project.layers))}")
     return project.layers[name]
