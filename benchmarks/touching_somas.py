@@ -37,7 +37,7 @@ from volumes.phantom import Phantom
 JITTER_NM = 1000.0
 MISSING = 0.03
 COUNTS = (
-    *("bodies", "missing", "found", "false", "tried", "refused", "joined", "astray"),
+    *("bodies", "touching", "missing", "found", "false", "tried", "refused", "joined", "astray"),
     *("true_pairs", "true_lost", "joined_unconstrained"),
 )
 Row: TypeAlias = dict[str, Any]
@@ -106,6 +106,7 @@ def phantom_rows(
             for merges, chosen in _accepted(pieces, sides, wrong_share, random).items():
                 certainty = random.uniform(_LOWEST_CERTAINTY, 1.0, len(sides))
                 row = {"seed": seed, "pieces": kind, "merges": merges, "thickness": thickness}
+                row |= {"bodies": len(pieces.main), "touching": _touching(pieces, sides)}
                 row |= _outcome(pieces, sides[chosen], certainty[chosen], places)
                 rows.append(row | _seen(pieces, places, seen))
     return _summed(rows, ("seed", "pieces", "merges", "thickness"))
@@ -155,6 +156,12 @@ def _same(pieces: Pieces, sides: np.ndarray) -> np.ndarray:
     return neurons[:, 0] == neurons[:, 1]
 
 
+def _touching(pieces: Pieces, sides: np.ndarray) -> int:
+    """Pairs of cell bodies of which some pieces are a pair."""
+    bodies = np.sort(pieces.bodies[np.searchsorted(pieces.table.ids, sides)], axis=1)
+    return len(np.unique(bodies[(bodies[:, 0] > 0) & (bodies[:, 0] < bodies[:, 1])], axis=0))
+
+
 def _outcome(pieces: Pieces, sides: np.ndarray, certainty: np.ndarray, places: SomaPlaces) -> Row:
     """What became of merges: counts."""
     ids, nobody = pieces.table.ids, np.zeros(len(pieces.table.ids), np.int64)
@@ -166,7 +173,6 @@ def _outcome(pieces: Pieces, sides: np.ndarray, certainty: np.ndarray, places: S
     free = constrained_merges(ids, sides[:, 0], sides[:, 1], certainty, nobody)
     same = _same(pieces, sides)
     return {
-        "bodies": len(pieces.main),
         "tried": len(sides),
         "refused": int(np.count_nonzero(~done.accepted)),
         "joined": _joined(pieces, done.neurons),
@@ -228,15 +234,15 @@ def _summed(rows: Iterable[Row], keys: Sequence[str]) -> list[Row]:
 def print_rows(rows: Iterable[Row]) -> None:
     """A line for each row."""
     print(
-        "seed pieces merges    rule bodies (missing, found, false)     tried refused joined (free) astray "
-        " true lost"
+        "seed pieces merges    rule bodies touching (missing, found, false)     tried refused joined (free) "
+        "astray  true lost"
     )
     for row in rows:
         missing = f"({row['missing']}, {row['found']}, {row['false']})"
         print(
             f"{row.get('seed', 'all'):>4} {row['pieces']:6s} {row['merges']:9s} {row['thickness']:4.1f} "
-            f"{row['bodies']:6d} {missing:>23s} {row['tried']:9d} {row['refused_share']:7.2%} "
-            f"{row['joined']:6d} {'(' + str(row['joined_unconstrained']) + ')':>6s} {row['astray']:6d} "
+            f"{row['bodies']:6d} {row['touching']:8d} {missing:>23s} {row['tried']:9d} "
+            f"{row['refused_share']:7.2%} {row['joined']:6d} {'(' + str(row['joined_unconstrained']) + ')':>6s} {row['astray']:6d} "
             f"{row['true_lost_share']:10.2%}"
         )
 
