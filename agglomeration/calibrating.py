@@ -2,8 +2,9 @@
 
 Each project's candidate pairs are scored as `run_agglomeration` scores them, in the project's own directory,
 so that scores that are there are taken and those made here serve a run. A pair's truth follows from the
-overlaps of its supervoxels with the true objects; pairs without one are left out. Projects are the groups of
-the cross-validation.
+overlaps of its supervoxels with the true objects; where these do not tell, from what people decided about it
+(`agglomeration.pair_answers`). Pairs without a truth are left out. Projects are the groups of the
+cross-validation.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import numpy as np
 
 from agglomeration.calibration import Calibration
 from agglomeration.errors import AgglomerationError
+from agglomeration.pair_answers import PairAnswers, load_answers
+from agglomeration.pair_truth import PairTruth
 from agglomeration.project import prepared, scored, stages_of, workers_of
 from agglomeration.reliability import (
     Reliability,
@@ -125,6 +128,7 @@ def calibrate(
     output: str | os.PathLike[str],
     plot: str | os.PathLike[str] | None = None,
     *,
+    decisions: Sequence[str | os.PathLike[str]] = (),
     kind: str = "auto",
     seed: int = 1,
     caution: Tell = lambda _: None,
@@ -132,27 +136,39 @@ def calibrate(
     """Scores the pairs of projects, trains on them and writes the calibration.
 
     Args:
-      configs: of projects with ground truth, two or more, in directories of their own.
+      configs: of projects with ground truth or decisions of people, two or more, in directories of their own.
       output: the JSON file to write.
       plot: the PNG of the reliability to write.
+      decisions: files of what people decided (`agglomeration.pair_answers`), each about the supervoxels of
+        one of the projects.
       kind: see `agglomeration.training.fit`.
       seed: see `agglomeration.training.fit`.
       caution: called with lines worth knowing.
 
     Raises:
-      ReconstructionError: a project that cannot be scored or has no ground truth, projects whose scores mean
-        different things, pairs that cannot be trained on, or a file that cannot be written.
+      ReconstructionError: a project that cannot be scored or has neither ground truth nor decisions,
+        projects whose scores mean different things, decisions about none of them, pairs that cannot be
+        trained on, or a file that cannot be written.
     """
     for path in (output, plot):
         if path is not None:
             require_writable_file(path)
+    answers = {str(path): load_answers(path) for path in decisions}
     # What a calibration makes of the scores does not matter while one is made.
     configs = [_without_calibration(config) for config in configs]
     ready = [prepared(config, caution) for config in configs]
     described = _require_alike(ready)
-    pairs = LabelledPairs.concatenate(
-        [labelled_pairs(config, name, caution) for config, name in zip(ready, _names(ready), strict=True)]
-    )
+    parts, unused = [], set(answers)
+    for config, name in zip(ready, _names(ready), strict=True):
+        part, used = labelled_pairs(config, name, answers, caution)
+        parts.append(part)
+        unused -= used
+    if unused:
+        raise AgglomerationError(
+            f"decisions '{min(unused)}' are about the supervoxels of none of these projects; give the config "
+            "of theirs, or leave them out"
+        )
+    pairs = LabelledPairs.concatenate(parts)
     trained_on = {**described, "projects": _names(ready)}
     found = fit(pairs.scores, pairs.truth, pairs.groups, seed=seed, kind=kind, trained_on=trained_on)
     probability = cross_validated(pairs.scores, pairs.truth, pairs.groups, kind=found.kind, seed=seed)
@@ -163,13 +179,22 @@ def calibrate(
     return Calibrated(found, pairs, probability, ready[0].agglomeration.accept_probability)
 
 
-def labelled_pairs(config: ConfigView, group: str, caution: Tell = lambda _: None) -> LabelledPairs:
+def labelled_pairs(
+    config: ConfigView,
+    group: str,
+    answers: Mapping[str, PairAnswers] | None = None,
+    caution: Tell = lambda _: None,
+) -> tuple[LabelledPairs, set[str]]:
     """The scored pairs of one project whose truth is known.
 
     Args:
       config: prepared (`agglomeration.project.prepared`).
       group: what the project is called among others.
+      answers: decisions of people, by a name; those about other supervoxels are passed over.
       caution: called with lines worth knowing.
+
+    Returns:
+      The pairs, and the names of the decisions that are about this project.
 
     Raises:
       ReconstructionError: see `calibrate`.
@@ -179,14 +204,32 @@ def labelled_pairs(config: ConfigView, group: str, caution: Tell = lambda _: Non
         with workers_of(config) as pool, progress_of(config, stages) as progress:
             _, tell = aside(progress, lambda _: None, caution)
             segmentation, scores = scored(config, pool, progress, tell)
-    truth = known_truth(config, segmentation).of_pairs(scores.id_a, scores.id_b)
-    if truth is None:
+    mine = {name: each for name, each in (answers or {}).items() if each.supervoxels == segmentation.identity}
+    found = [known_truth(config, segmentation).of_pairs(scores.id_a, scores.id_b)]
+    found += [each.of_pairs(scores.id_a, scores.id_b) for each in mine.values()]
+    known = [each for each in found if each is not None]
+    if not known:
         raise AgglomerationError(
             f"project {config.name!r} has no ground truth to calibrate on; name its labels in "
-            "evaluation.labels"
+            "evaluation.labels, or give --decisions of people about its supervoxels"
         )
+    truth = first_known(known)
     groups = np.full(int(truth.known.sum()), group)
-    return LabelledPairs(scores.select(truth.known), truth.same[truth.known], groups, truth.left_out)
+    labelled = LabelledPairs(scores.select(truth.known), truth.same[truth.known], groups, truth.left_out)
+    return labelled, set(mine)
+
+
+def first_known(found: Sequence[PairTruth]) -> PairTruth:
+    """What several sources know of the same pairs; where two know of one, the first of them counts.
+
+    Args:
+      found: of all sources, at least one.
+    """
+    same, known = found[0]
+    for other in found[1:]:
+        same = np.where(known, same, other.same)
+        known = known | other.known
+    return PairTruth(same, known)
 
 
 def _names(configs: Sequence[ConfigView]) -> list[str]:
