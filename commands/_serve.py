@@ -31,6 +31,9 @@ _PORT = flags.DEFINE_integer(
 _ALLOWED = flags.DEFINE_multi_string(
     "allowed_host", [], "further name of the server, such as that of a proxy before it", flag_values=FLAGS
 )
+_MESHES = flags.DEFINE_bool(
+    "meshes", True, "make surfaces of the supervoxels, once; --nomeshes goes without", flag_values=FLAGS
+)
 
 
 def main(rest: Sequence[str]) -> None:
@@ -46,7 +49,13 @@ def main(rest: Sequence[str]) -> None:
         section = section.replace(port=_PORT.value)
     from proofreading.server.serving import serve
 
-    serve(config.replace(proofreading=section), allowed_hosts=_ALLOWED.value, tell=_tell, warn=caution)
+    serve(
+        config.replace(proofreading=section),
+        allowed_hosts=_ALLOWED.value,
+        meshes=_MESHES.value,
+        tell=_tell,
+        warn=caution,
+    )
 
 
 def _tell(line: str) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,10 +15,11 @@ from proofreading.errors import LeaseError
 from proofreading.lengths import Lengths, lengths_of
 from proofreading.queue import TaskQueue, open_queue
 from proofreading.server.guards import known_hosts
-from proofreading.server.layers import Layer, open_layers
+from proofreading.server.layers import SEGMENTATION, Layer, open_layers
 from proofreading.server.limits import Limits, RateLimiter
 from proofreading.server.metrics import Metrics
 from proofreading.server.sessions import Sessions
+from proofreading.server.supervoxel_meshes import supervoxel_meshes
 from proofreading.state import ProofreadingState, open_state
 
 FOLDER = "proofreading"
@@ -46,7 +47,7 @@ class ServedProject:
     state: ProofreadingState
     queue: TaskQueue
     lengths: Lengths
-    layers: Mapping[str, Layer]
+    layers: dict[str, Layer]
     sessions: Sessions
     hosts: frozenset[str]
     limits: Limits = field(default_factory=Limits)
@@ -86,6 +87,7 @@ def open_project(
     *,
     hosts: frozenset[str] | None = None,
     limits: Limits | None = None,
+    meshes: bool = False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> ServedProject:
     """Opens all that a server needs of a project.
@@ -94,6 +96,7 @@ def open_project(
       config: of the project, with `agglomeration` and a finished run of it.
       hosts: names of the server; None = that of the config, and the loopback.
       limits: what it puts up with; None = the defaults, with the uploads of the config.
+      meshes: make meshes of the supervoxels, unless they are there.
       tell: takes a line about anything that is worth knowing.
 
     Raises:
@@ -103,6 +106,10 @@ def open_project(
     layers = open_layers(config, tell)
     state = open_state(config)
     try:
+        if meshes:
+            whole = layers[SEGMENTATION]
+            made = supervoxel_meshes(config, state.database, whole, folder_of(config), tell)
+            layers[SEGMENTATION] = replace(whole, meshes=made)
         return ServedProject(
             config,
             state,

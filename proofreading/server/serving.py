@@ -33,13 +33,19 @@ Tell = Callable[[str], None]
 
 
 def serve(
-    config: ConfigView, *, allowed_hosts: Iterable[str] = (), tell: Tell = print, warn: Tell = print
+    config: ConfigView,
+    *,
+    allowed_hosts: Iterable[str] = (),
+    meshes: bool = True,
+    tell: Tell = print,
+    warn: Tell = print,
 ) -> None:
     """Serves a project until an interrupt or SIGTERM.
 
     Args:
       config: of the project; `proofreading.host` and `port` say where (port 0: any that is free).
       allowed_hosts: further names under which the server is asked for, such as that of a proxy.
+      meshes: make meshes of the supervoxels, unless they are there.
       tell: takes a line for the person who started it: the link to log in by.
       warn: takes a line about anything that is allowed but probably not meant.
 
@@ -50,7 +56,8 @@ def serve(
     require_writable(folder)
     with only_run_in(folder), _logged(folder / "server.log"), _listening(section.host, section.port) as bound:
         port = bound.getsockname()[1]
-        project = open_project(config, hosts=known_hosts(section.host, allowed_hosts), tell=warn)
+        hosts = known_hosts(section.host, allowed_hosts)
+        project = open_project(config, hosts=hosts, meshes=meshes, tell=warn)
         try:
             if not is_loopback(section.host):
                 warn(

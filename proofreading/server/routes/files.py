@@ -15,6 +15,7 @@ from proofreading.server.auth import Reader
 from proofreading.server.data_files import is_known, send_file
 from proofreading.server.edited_chunks import edited_chunk
 from proofreading.server.layers import MESHES, SEGMENTATION, Layer
+from proofreading.server.part_meshes import part_mesh
 from proofreading.server.refusals import Refused
 from proofreading.server.served import Project
 
@@ -75,7 +76,9 @@ def _layer_file(layer: str, name: str, request: Request, project: Project, perso
     """A chunk of a layer, or a file of its meshes."""
     found = _layer(project, layer)
     if name.startswith(f"{MESHES}/") and found.meshes is not None:
-        return send_file(request, found.meshes, name.removeprefix(f"{MESHES}/"))
+        name = name.removeprefix(f"{MESHES}/")
+        part = part_mesh(project.state, found, name)
+        return send_file(request, found.meshes, name) if part is None else _chunk(request, part)
     read = project.state.read_labels if found.name == SEGMENTATION else found.volume.read
     if found.folder is not None:
         splits = project.state.supervoxel_splits() if found.name == SEGMENTATION else ()
