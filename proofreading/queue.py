@@ -27,12 +27,13 @@ from proofreading import answers, leases, queue_figures, task_rows
 from proofreading.accepting import carry_out, changes_neurons, require_partner
 from proofreading.agenda import Agenda, Entry
 from proofreading.answers import Answer
+from proofreading.decided import learnt_beyond, read_decisions
 from proofreading.edits import Edit, Kind
 from proofreading.errors import ConflictError, LeaseError, ProofreadingError, SomaError, UnknownError
 from proofreading.leases import Lease
 from proofreading.lengths import lengths_of
 from proofreading.state import ProofreadingState
-from proofreading.task_sources import find_candidates, learnt_beyond, read_decisions
+from proofreading.task_sources import find_candidates
 from proofreading.tasks import Candidate, Task, TaskKind, TaskState, Verdict
 from proofreading.timing import ExpectedSeconds
 

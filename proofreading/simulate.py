@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 
 from proofreading.agenda import Agenda, Entry, Rank, by_value
+from proofreading.decided import Decisions
 from proofreading.errors import ProofreadingError
 from proofreading.lengths import Lengths
 from proofreading.oracle import Oracle, Reply, Truth
 from proofreading.simulated_neurons import SimulatedNeurons
-from proofreading.task_sources import Decisions
 from proofreading.tasks import Candidate, TaskKind, Verdict
 from proofreading.timing import ExpectedSeconds
 from proofreading.value import Beyond

@@ -25,10 +25,11 @@ from evaluation import contingency, look_up_nodes, merge_tables
 from evaluation.comparison import evaluation_settings, prepare_truth
 from inference.inputs import blocks_of, open_inputs, phantom_spec
 from jobs.pieces import atomic_path
+from proofreading.decided import learnt_beyond, read_decisions
 from proofreading.lengths import lengths_of
 from proofreading.oracle import Truth
 from proofreading.simulate import ORDERS, Curve, Simulated, figures, simulate
-from proofreading.task_sources import find_candidates, learnt_beyond, read_decisions
+from proofreading.task_sources import find_candidates
 from proofreading.tasks import TaskKind
 from proofreading.timing import ExpectedSeconds
 from volumes import Skeleton, Volume

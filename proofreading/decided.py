@@ -1,0 +1,191 @@
+"""What a run of the agglomeration decided, read for people to be asked about it.
+
+Without a calibration no pair has a probability. A rule of thumb takes its place (`assumed_probability`): it
+puts pairs in an order but promises nothing.
+
+Inputs: the decisions database, lengths of supervoxels. Outputs: `Decisions`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from agglomeration.database import Database
+from agglomeration.decisions import ScoredEdges, concatenated, read_edges
+from agglomeration.merge_graph import positions_of
+from agglomeration.runs import read_neurons
+from agglomeration.tables import State
+from proofreading.bridges import bridge_sides
+from proofreading.lengths import Lengths
+from proofreading.tasks import Point
+from proofreading.value import Beyond, learn_beyond
+
+# Log odds of a pair of which nothing is known; what is added where one flood recovers all of the
+# other object, where all passes join the two, and where they go on in one
+# direction; what is taken away by a contact e times as large, and by e times as many pairs of the object that has fewer. Rounded from logistic regressions on
+# pairs of two phantoms, which agreed.
+_BASE, _RECOVERED, _JOINED, _STRAIGHT, _CONTACT, _PAIRS = -1.2, 4.0, 4.5, 2.3, 0.43, 0.75
+# Classes of lengths, and how many accepted pairs it takes to learn from them.
+_CLASSES, _FEWEST = 4, 20
+# Of an accepted pair of certainty 0.
+_ACCEPTED_DOUBT = 0.2
+_WANTED = (
+    *("iou", "a_from_a", "a_from_b", "b_from_a", "b_from_b", "contact_faces", "distance_nm"),
+    *("direction_agreement", "joined_in_passes", "parted_in_passes"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Decisions:
+    """What a run of the agglomeration decided, as far as tasks need it.
+
+    Attributes:
+      edges: open, accepted and refused pairs, ascending.
+      probability: (m,) float64 of each pair, assumed where there is none.
+      supervoxels: (n,) uint64, ascending.
+      neurons: (n,) uint64.
+      lengths_nm: (n,) float64.
+      bridges: (k,) int64, rows of `edges` that alone hold a neuron together.
+      first_nm, second_nm: (k,) float64, lengths on the sides of `id_a` and `id_b` of these.
+    """
+
+    edges: ScoredEdges
+    probability: np.ndarray
+    supervoxels: np.ndarray
+    neurons: np.ndarray
+    lengths_nm: np.ndarray
+    bridges: np.ndarray
+    first_nm: np.ndarray
+    second_nm: np.ndarray
+
+    def neuron_of(self, supervoxels: np.ndarray) -> np.ndarray:
+        """The neurons of supervoxels, (k,) uint64."""
+        return self.neurons[positions_of(self.supervoxels, supervoxels)]
+
+    def neuron_lengths(self) -> tuple[np.ndarray, np.ndarray]:
+        """Neurons, ascending, and their lengths in nm."""
+        found, which = np.unique(self.neurons, return_inverse=True)
+        return found, np.bincount(which, weights=self.lengths_nm, minlength=found.size)
+
+
+def read_decisions(database: Database, run: int, lengths: Lengths) -> Decisions:
+    """Reads what a run decided, and finds the merges that alone hold neurons together.
+
+    Args:
+      database: the decisions.
+      run: its number.
+      lengths: of all supervoxels.
+
+    Raises:
+      DatabaseError: the database cannot be read.
+    """
+    states = (State.OPEN, State.ACCEPTED, State.REFUSED)
+    edges = concatenated(read_edges(database, run, evidence=_WANTED, states=states))
+    supervoxels, neurons = read_neurons(database, run)
+    lengths_nm = lengths.of(supervoxels)
+    first, second = positions_of(supervoxels, edges.id_a), positions_of(supervoxels, edges.id_b)
+    # What a person took back is still stated as accepted, but joins nothing.
+    held = np.flatnonzero((edges.state == State.ACCEPTED) & (neurons[first] == neurons[second]))
+    is_bridge, first_nm, second_nm = bridge_sides(supervoxels.size, first[held], second[held], lengths_nm)
+    assumed = assumed_probability(edges, np.minimum(lengths_nm[first], lengths_nm[second]))
+    return Decisions(
+        edges,
+        np.where(np.isnan(edges.probability), assumed, edges.probability),
+        supervoxels,
+        neurons,
+        lengths_nm,
+        held[is_bridge],
+        first_nm[is_bridge],
+        second_nm[is_bridge],
+    )
+
+
+def assumed_probability(edges: ScoredEdges, shorter_nm: np.ndarray) -> np.ndarray:
+    """A rule of thumb for pairs of which no probability is known: (n,) float64.
+
+    An accepted one is as doubtful as its certainty is low. Of an open one the odds rise with the larger share
+    of one object that the other's flood recovered, with the share of passes that join the two, and with how
+    well their directions agree. They fall with the contact, which is large between neighbours that run side
+    by side, and with the number of pairs: an object goes on in one or two of its neighbours, however many it
+    has. And they follow the length of the shorter object as those of accepted pairs do (`length_odds`).
+
+    Args:
+      edges: with the evidence of the two floods.
+      shorter_nm: (n,) float64, length of the shorter object of each pair.
+    """
+    known = {name: np.nan_to_num(edges.evidence[name]) for name in _WANTED if name in edges.evidence}
+    zero = np.zeros(len(edges))
+    recovered = np.max([known.get(name, zero) for name in ("iou", "a_from_b", "b_from_a")], axis=0)
+    straight = np.clip(known.get("direction_agreement", zero), 0, 1)
+    joined = known.get("joined_in_passes", zero)
+    faces = np.log(np.maximum(known.get("contact_faces", zero), 1))
+    log_odds = _BASE + _RECOVERED * recovered + _JOINED * joined + _STRAIGHT * straight**2
+    log_odds -= _CONTACT * faces + _PAIRS * np.log(fewest_pairs(edges))
+    log_odds += length_odds(edges.state == State.ACCEPTED, edges.state == State.OPEN, shorter_nm)
+    accepted = 1 - _ACCEPTED_DOUBT * np.clip(1 - edges.certainty, 0, 1) - 1e-3
+    is_accepted = (edges.state == State.ACCEPTED) | (edges.state == State.REFUSED)
+    return np.where(is_accepted, accepted, 1 / (1 + np.exp(-log_odds)))
+
+
+def fewest_pairs(edges: ScoredEdges) -> np.ndarray:
+    """How many pairs that of the two supervoxels has which has fewer, (n,) int64 for each pair.
+
+    Args:
+      edges: all pairs.
+    """
+    ids, counts = np.unique(np.concatenate([edges.id_a, edges.id_b]), return_counts=True)
+    first, second = (counts[np.searchsorted(ids, column)] for column in (edges.id_a, edges.id_b))
+    fewest: np.ndarray = np.minimum(first, second)
+    return fewest
+
+
+def length_odds(accepted: np.ndarray, still_open: np.ndarray, shorter_nm: np.ndarray) -> np.ndarray:
+    """How much more often accepted pairs than open ones are of that length: logarithms, (n,) float64.
+
+    Most open pairs are neighbours and no more, so this is what the length tells of a pair. It is 0 where too
+    few pairs were accepted to tell.
+
+    Args:
+      accepted: (n,) bool, pairs.
+      still_open: (n,) bool, pairs.
+      shorter_nm: (n,) float64, length of the shorter object of each pair.
+    """
+    if np.count_nonzero(accepted) < _FEWEST or not still_open.any():
+        return np.zeros(shorter_nm.size)
+    limits = np.quantile(shorter_nm[still_open], np.arange(1, _CLASSES) / _CLASSES)
+    classes = np.searchsorted(limits, shorter_nm)
+    there, here = (np.bincount(classes[rows], minlength=_CLASSES) + 1 for rows in (accepted, still_open))
+    ratio: np.ndarray = np.log(there / there.sum() * here.sum() / here)
+    return ratio[classes]
+
+
+def learnt_beyond(decisions: Decisions, went_on: int = 0, ended: int = 0) -> Beyond:
+    """What lies beyond ends, from the merges that alone hold neurons together, seen from both their sides.
+
+    Args:
+      decisions: of a run.
+      went_on, ended: answers of people about loose ends.
+    """
+    here = np.concatenate([decisions.first_nm, decisions.second_nm])
+    there = np.concatenate([decisions.second_nm, decisions.first_nm])
+    mean = float(decisions.lengths_nm.mean()) if decisions.lengths_nm.size else 0.0
+    return learn_beyond(here, there, mean, went_on, ended)
+
+
+def evidence_of(edges: ScoredEdges, row: int) -> dict[str, Any]:
+    """What is known of a pair, without what is not."""
+    found = {"certainty": float(edges.certainty[row])}
+    found |= {name: float(column[row]) for name, column in edges.evidence.items()}
+    return {name: float(f"{value:.4g}") for name, value in found.items() if np.isfinite(value)}
+
+
+def placed(supervoxel: int, point_nm: Any) -> list[Any]:
+    return [str(supervoxel), [round(float(value), 1) for value in point_nm]]
+
+
+def point_of(point_nm: np.ndarray) -> Point:
+    z, y, x = point_nm.tolist()
+    return z, y, x
