@@ -15,7 +15,6 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -457,12 +456,8 @@ class ProofreadingState:
     def _members(self, neuron: int) -> np.ndarray:
         members = self._graph.members(neuron)
         if members.size == 0:
-            with suppress(UnknownError):
-                now_in = self._lineage.resolve(neuron, self._replay.splits)
-                raise UnknownError(
-                    f"neuron {neuron} is no more; what it held is in {', '.join(map(str, now_in))}"
-                )
-            raise UnknownError(f"there is no neuron {neuron}; look for another ID")
+            now_in = ", ".join(map(str, self._lineage.resolve(neuron, self._replay.splits)))
+            raise UnknownError(f"neuron {neuron} is no more; what it held is in {now_in}")
         return members
 
     def _as_map(self, neurons: np.ndarray) -> NeuronMap:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import sqlalchemy as sql
 
 from agglomeration import tables
 from agglomeration.database import Database, open_database
@@ -15,6 +18,8 @@ from agglomeration.rows import replace_rows
 from agglomeration.runs import finish_run, start_run, write_supervoxels
 from inference.supervoxel_table import SupervoxelTable
 
+# URL of an empty PostgreSQL database; tests that need one are skipped without it.
+POSTGRESQL = os.environ.get("FFN_POSTGRESQL", "")
 VOXEL_NM = (20.0, 10.0, 10.0)
 # id_a, id_b, certainty; below one half the pair is open, else accepted.
 Edge = tuple[int, int, float]
@@ -52,6 +57,7 @@ def agglomerated(
     voxels: Mapping[int, int],
     somas: Mapping[int, int] | None = None,
     table: SupervoxelTable | None = None,
+    centre_nm: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> Database:
     """A database with a finished run; `somas` are cell bodies by the supervoxel that holds them."""
     database = open_database(place)
@@ -59,16 +65,28 @@ def agglomerated(
     run = start_run(database, "digest", "", {})
     write_scored_edges(database, run, scored_edges(edges))
     bodies = dict(somas or {})
-    numbers = ("centre_z_nm", "centre_y_nm", "centre_x_nm", "radius_nm")
+    centres = dict(zip(("centre_z_nm", "centre_y_nm", "centre_x_nm"), centre_nm, strict=True))
     with database.writing() as connection:
         columns: dict[str, list[object]] = {
             "run": [run] * len(bodies),
             "id": [*bodies.values()],
             "supervoxel": [*bodies],
-            **{name: [1.0] * len(bodies) for name in numbers},
+            **{name: [value] * len(bodies) for name, value in centres.items()},
+            "radius_nm": [1.0] * len(bodies),
             "source": ["table"] * len(bodies),
         }
         replace_rows(connection, tables.somas, columns)
     apply_constraint(database, run)
     finish_run(database, run)
     return database
+
+
+@contextmanager
+def emptied_postgresql() -> Iterator[str]:
+    """The URL of a PostgreSQL database without tables, whoever used it before."""
+    engine = sql.create_engine(POSTGRESQL)
+    with engine.begin() as connection:
+        connection.execute(sql.text("DROP SCHEMA public CASCADE"))
+        connection.execute(sql.text("CREATE SCHEMA public"))
+    engine.dispose()
+    yield POSTGRESQL
