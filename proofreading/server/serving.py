@@ -11,7 +11,7 @@ import re
 import signal
 import socket
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import uvicorn
@@ -28,6 +28,7 @@ from proofreading.server.logs import close_log, event, open_log
 from proofreading.server.served import folder_of, open_project
 
 _FINISHING_S = 10
+_WAITING = 256
 _ANY = {"", "0.0.0.0", "::"}
 Tell = Callable[[str], None]
 
@@ -115,14 +116,19 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
     Raises:
       ProofreadingError: the address is taken, or none of this machine's.
     """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)[0]
-        bound = socket.create_server(address[:2], family=family, backlog=256)
-    except OSError as error:
-        raise ProofreadingError(
-            f"cannot listen at {host}:{port} ({error.strerror}); choose another proofreading.host or port"
-        ) from error
-    with bound:
+    with ExitStack() as stack:
+        try:
+            wanted = socket.SOCK_STREAM, socket.IPPROTO_TCP
+            family, _, _, _, address = socket.getaddrinfo(host or None, port, 0, *wanted)[0]
+            # Without the protocol's number asyncio lets small answers wait for 40 ms (Nagle's algorithm).
+            bound = stack.enter_context(socket.socket(family, *wanted))
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(address)
+            bound.listen(_WAITING)
+        except OSError as error:
+            raise ProofreadingError(
+                f"cannot listen at {host}:{port} ({error.strerror}); choose another proofreading.host or port"
+            ) from error
         yield bound
 
 
