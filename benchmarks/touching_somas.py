@@ -239,10 +239,11 @@ def print_rows(rows: Iterable[Row]) -> None:
     )
     for row in rows:
         missing = f"({row['missing']}, {row['found']}, {row['false']})"
+        free = f"({row['joined_unconstrained']})"
         print(
             f"{row.get('seed', 'all'):>4} {row['pieces']:6s} {row['merges']:9s} {row['thickness']:4.1f} "
             f"{row['bodies']:6d} {row['touching']:8d} {missing:>23s} {row['tried']:9d} "
-            f"{row['refused_share']:7.2%} {row['joined']:6d} {'(' + str(row['joined_unconstrained']) + ')':>6s} {row['astray']:6d} "
+            f"{row['refused_share']:7.2%} {row['joined']:6d} {free:>6s} {row['astray']:6d} "
             f"{row['true_lost_share']:10.2%}"
         )
 
