@@ -6,6 +6,10 @@
       who may log in, and what they may do
   proofread backup --config C [--output DIR]
       copies what people decided, also while the server runs
+  proofread export --config C --kind K …
+      writes the neurons as people left them, for other programs
+  proofread simulate --config C
+      an oracle works through the queue of a project with ground truth, in several orders
 
 C is a path or a shipped name. The project must have been through `run_agglomeration`. `proofread SUBCOMMAND
 --help` lists the flags.
@@ -18,11 +22,17 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from commands import _backup, _serve, _user
+from commands import _backup, _export, _serve, _simulate, _user
 from commands._entry import run_command
 
 FLAGS = flags.FlagValues()
-_SUBCOMMANDS = {"backup": _backup, "serve": _serve, "user": _user}
+_SUBCOMMANDS = {
+    "serve": _serve,
+    "user": _user,
+    "backup": _backup,
+    "export": _export,
+    "simulate": _simulate,
+}
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -122,6 +122,8 @@ def ten_gigabytes(address: str, client: httpx.Client) -> int:
         (["user", "change", "--config", "c.textproto", "--name", "ann"], "user change needs"),
         (["user", "token", "--config", "c.textproto", "--name", "ann"], "there is no person 'ann'"),
         (["backup"], "backup needs --config"),
+        (["simulate"], "simulate needs --config"),
+        (["simulate", "--config", "c.textproto", "--order", "cat"], "order"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -142,7 +144,7 @@ def test_a_wrong_command(
 def test_help_names_the_subcommands(capsys: pytest.CaptureFixture[str]) -> None:
     assert proofread.run(["--help"]) == 0
     printed = capsys.readouterr().out
-    assert all(f"proofread {name} " in printed for name in ("serve", "user", "backup"))
+    assert all(f"proofread {name} " in printed for name in ("serve", "user", "backup", "export", "simulate"))
     assert proofread.run(["serve", "--help"]) == 0
     assert "--allowed_host" in capsys.readouterr().out
 
