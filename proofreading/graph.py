@@ -11,13 +11,13 @@ neuron 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from proofreading.base_graph import FIRST_NEW_ID, BaseGraph
-from proofreading.edits import Merge, Pair, Part, Primary, Route, SupervoxelSplit
+from proofreading.edits import Merge, Pair, Part, Primary, Route, Split, SupervoxelSplit
 from proofreading.errors import ProofreadingError, UnknownError
 from proofreading.neuron_names import names_after
 
@@ -188,54 +188,16 @@ class MergeGraph:
         Raises:
           ProofreadingError: a supervoxel that it names is not there; nothing is changed.
         """
-        made: tuple[int, ...] = ()
-        gone = -1
-        if isinstance(change, SupervoxelSplit):
-            gone = self._there(change.supervoxel)
-            made = tuple(self._add(part, gone) for part in change.parts)
-        marks = self._marks_of(change, gone, made)
-        ends = {end for pair in marks for end in pair if end not in made} | ({gone} - {-1})
-        touched = sorted({int(self._neurons[end]) for end in ends} - {0})
-        members = np.sort(np.concatenate([_NONE, *(self.members(neuron) for neuron in touched)]))
-        before = self._neurons[members]
-        if gone >= 0:
-            inherited = np.full(len(made), self._neurons[gone])
-            stays = members != gone
-            members = np.concatenate([members[stays], np.array(made, np.int64)])
-            before = np.concatenate([before[stays], inherited])
-        members, before = _sorted_together(members, before)
-        self._mark(edit, marks)
-        group = self._groups(members, before, marks, gone >= 0)
-        names = names_after(
-            self._ids[members],
-            self._voxels[members],
-            before,
-            self._free[members],
-            group,
-            new_supervoxel(edit, _NUMBERS),
-        )
-        freed = members[names.free != self._free[members]]
-        positions, after = members, names.neurons
-        if gone >= 0:
-            positions, after = np.append(positions, gone), np.append(after, np.uint64(0))
-        is_other = self._neurons[positions] != after
-        positions, after = positions[is_other], after[is_other]
-        neurons = frozenset(touched) | {int(name) for name in np.unique(names.neurons)}
-        step = Step(edit, positions, self._neurons[positions], after, freed, marks, neurons)
-        self._move(positions, after)
-        self._free[freed] ^= True
+        if isinstance(change, Merge):
+            step = self._joined(edit, _pair(self._there(change.a), self._there(change.b)))
+        else:
+            step = self._parted(edit, change)
+        self.again(step)
         return step
 
     def take_back(self, step: Step) -> None:
         """Makes it as it was before a step; of all that touch its neurons it has to be the last."""
-        for a, b in step.marks:
-            for one, other in ((a, b), (b, a)):
-                marks = self._marks[one][other]
-                assert marks.pop().edit == step.edit
-                if not marks:
-                    del self._marks[one][other]
-                if not self._marks[one]:
-                    del self._marks[one]
+        self._unmark(step.edit, step.marks)
         self._move(step.positions, step.before)
         self._free[step.freed] ^= True
 
@@ -244,6 +206,70 @@ class MergeGraph:
         self._mark(step.edit, step.marks)
         self._move(step.positions, step.after)
         self._free[step.freed] ^= True
+
+    def _joined(self, edit: int, pair: Pair) -> Step:
+        """What a merge does: one of two neurons goes over into the other one."""
+        neurons = sorted({int(self._neurons[end]) for end in pair})
+        marks: dict[Pair, float | None] = {pair: 1.0}
+        if len(neurons) == 1:
+            none = np.zeros(0, np.uint64)
+            return Step(edit, _NONE, none, none, _NONE, marks, frozenset(neurons))
+        sizes = [int(self._voxels[self.members(neuron)].sum()) for neuron in neurons]
+        stays, goes = neurons if sizes[0] >= sizes[1] else neurons[::-1]
+        moved, named = self.members(goes), self.find(goes)
+        is_inside = named is not None and int(self._neurons[named]) in neurons
+        return Step(
+            edit,
+            moved,
+            np.full(moved.size, goes, np.uint64),
+            np.full(moved.size, stays, np.uint64),
+            np.array([named]) if is_inside else _NONE,
+            marks,
+            frozenset(neurons),
+        )
+
+    def _parted(self, edit: int, change: Split | SupervoxelSplit) -> Step:
+        """What a split does: neurons fall into the components of the merges that are left."""
+        gone, made = -1, _NONE
+        if isinstance(change, SupervoxelSplit):
+            gone = self._there(change.supervoxel)
+            made = np.array([self._add(part, gone) for part in change.parts])
+        marks = self._marks_of(change, gone, made.tolist())
+        ends = {end for pair in marks for end in pair} - set(made.tolist()) | ({gone} - {-1})
+        touched = sorted({int(self._neurons[end]) for end in ends} - {0})
+        held = np.concatenate([_NONE, *(self.members(neuron) for neuron in touched)])
+        members = np.sort(np.concatenate([held[held != gone], made]))
+        before = self._neurons[members]
+        before[np.isin(members, made)] = self._neurons[gone]
+        names = names_after(
+            self._ids[members],
+            self._voxels[members],
+            before,
+            self._free[members],
+            self._components(edit, marks, members),
+            new_supervoxel(edit, _NUMBERS),
+        )
+        freed = members[names.free != self._free[members]]
+        positions, after = members, names.neurons
+        if gone >= 0:
+            positions, after = np.append(positions, gone), np.append(after, np.uint64(0))
+        is_other = self._neurons[positions] != after
+        positions, after = positions[is_other], after[is_other]
+        neurons = frozenset({*touched, *np.unique(names.neurons).tolist()})
+        return Step(edit, positions, self._neurons[positions], after, freed, marks, neurons)
+
+    def _components(self, edit: int, marks: dict[Pair, float | None], members: np.ndarray) -> np.ndarray:
+        """(k,) int64: the component of each supervoxel, were the marks there."""
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        self._mark(edit, marks)
+        ends, _ = self.edges_among(members)
+        self._unmark(edit, marks)
+        first, second = ends.T
+        shape = (members.size, members.size)
+        joined = coo_array((np.ones(first.size, np.int8), (first, second)), shape=shape)
+        return connected_components(joined, directed=False)[1].astype(np.int64)
 
     def _there(self, supervoxel: int) -> int:
         try:
@@ -271,9 +297,9 @@ class MergeGraph:
         self._free = np.append(self._free, np.ones(room, bool))
         self._has_soma = np.append(self._has_soma, np.zeros(room, bool))
 
-    def _marks_of(self, change: Primary, gone: int, made: tuple[int, ...]) -> dict[Pair, float | None]:
-        if isinstance(change, Merge):
-            return {_pair(self._there(change.a), self._there(change.b)): 1.0}
+    def _marks_of(
+        self, change: Split | SupervoxelSplit, gone: int, made: Sequence[int]
+    ) -> dict[Pair, float | None]:
         marks: dict[Pair, float | None] = {}
         new: dict[int, int] = {}
         if isinstance(change, SupervoxelSplit):
@@ -285,7 +311,7 @@ class MergeGraph:
         return marks
 
     def _rerouted(
-        self, change: SupervoxelSplit, gone: int, made: tuple[int, ...]
+        self, change: SupervoxelSplit, gone: int, made: Sequence[int]
     ) -> Iterator[tuple[Pair, float | None]]:
         larger = int(change.parts[1].voxels > change.parts[0].voxels)
         routes: dict[int, list[Route]] = {}
@@ -304,6 +330,16 @@ class MergeGraph:
             for one, other in ((a, b), (b, a)):
                 self._marks.setdefault(one, {}).setdefault(other, []).append(Mark(edit, certainty))
 
+    def _unmark(self, edit: int, marks: Iterable[Pair]) -> None:
+        for a, b in marks:
+            for one, other in ((a, b), (b, a)):
+                left = self._marks[one][other]
+                assert left.pop().edit == edit
+                if not left:
+                    del self._marks[one][other]
+                if not self._marks[one]:
+                    del self._marks[one]
+
     def _marked_among(self, members: np.ndarray) -> Iterator[tuple[Pair, list[Mark]]]:
         """Pairs of these supervoxels that were ever marked, the smaller one first, with their marks."""
         ends: Iterable[int] = members.tolist()
@@ -315,40 +351,17 @@ class MergeGraph:
                 if one < other and other in inside:
                     yield (one, other), marks
 
-    def _groups(
-        self, members: np.ndarray, before: np.ndarray, marks: dict[Pair, float | None], is_split: bool
-    ) -> np.ndarray:
-        """(k,) int64: the component of each supervoxel, once the marks are there."""
-        from scipy.sparse import coo_array
-        from scipy.sparse.csgraph import connected_components
-
-        unit = np.arange(members.size)
-        if is_split or None in marks.values():
-            ends, _ = self.edges_among(members)
-        else:
-            # Nothing is taken away, so neurons stay whole.
-            names, unit = np.unique(before, return_inverse=True)
-            pairs = self._neurons[np.array(list(marks), np.int64).reshape(-1, 2)]
-            ends = np.searchsorted(names, pairs)
-        count = int(unit.max(initial=-1)) + 1
-        joined = coo_array((np.ones(len(ends), np.int8), (ends[:, 0], ends[:, 1])), shape=(count, count))
-        return connected_components(joined, directed=False)[1][unit].astype(np.int64)
-
     def _move(self, positions: np.ndarray, neurons: np.ndarray) -> None:
         """Gives supervoxels to other neurons."""
         before = self._neurons[positions]
-        for name in np.unique(before[before > 0]).tolist():
-            left = np.setdiff1d(self.members(name), positions[before == name], assume_unique=True)
-            self._changed[name] = left
-        for name in np.unique(neurons[neurons > 0]).tolist():
-            self._changed[name] = np.sort(np.concatenate([self.members(name), positions[neurons == name]]))
         self._neurons[positions] = neurons
+        for name in np.unique(before[before > 0]).tolist():
+            members = self.members(name)
+            self._changed[name] = members[self._neurons[members] == np.uint64(name)]
+        for name in np.unique(neurons[neurons > 0]).tolist():
+            members, new = self.members(name), np.sort(positions[neurons == np.uint64(name)])
+            self._changed[name] = np.insert(members, np.searchsorted(members, new), new)
 
 
 def _pair(a: int, b: int) -> Pair:
     return (a, b) if a < b else (b, a)
-
-
-def _sorted_together(keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    order = np.argsort(keys, kind="stable")
-    return keys[order], values[order]
