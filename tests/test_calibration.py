@@ -399,3 +399,14 @@ def test_the_plot_is_a_picture_and_always_the_same(tmp_path: Path) -> None:
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
     with Image.open(tmp_path / "one.png") as picture:
         assert picture.size == (780, 960)
+
+
+def test_the_shipped_calibration_knows_all_signals_and_the_seeds_it_saw() -> None:
+    found = load_calibration("builtin:phantom")
+    assert found.names == tuple(SIGNALS)
+    assert {str(each).partition("-")[0] for each in found.trained_on["groups"]} == {"seed"}
+    apart, joined = (dict.fromkeys(SIGNALS, 0.0) | {"parted_in_passes": p} for p in (1.0, 0.0))
+    joined |= dict.fromkeys(("iou", "own_share_low", "other_share_low", "other_share_high"), 0.95)
+    joined |= {"joined_in_passes": 2 / 3, "log_deleted_low": -6.9, "log_deleted_high": -6.9}
+    values = np.array([list(apart.values()), list(joined.values())])
+    assert np.all(np.abs(found.probability_of(values) - [0, 1]) < 0.1)
