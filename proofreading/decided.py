@@ -23,10 +23,10 @@ from proofreading.lengths import Lengths
 from proofreading.tasks import Point
 from proofreading.value import Beyond, learn_beyond
 
-# Log odds of a pair of which nothing is known; what is added where one flood recovers all of the
-# other object, where all passes join the two, and where they go on in one
-# direction; what is taken away by a contact e times as large, and by e times as many pairs of the object that has fewer. Rounded from logistic regressions on
-# pairs of two phantoms, which agreed.
+# Log odds of a pair of which nothing is known; what is added where one flood recovers all of the other
+# object, where all passes join the two, and where they go on in one direction; what is taken away by a
+# contact e times as large, and by e times as many pairs of the object that has fewer. Rounded from logistic
+# regressions on pairs of two phantoms, which agreed.
 _BASE, _RECOVERED, _JOINED, _STRAIGHT, _CONTACT, _PAIRS = -1.2, 4.0, 4.5, 2.3, 0.43, 0.75
 # Classes of lengths, and how many accepted pairs it takes to learn from them.
 _CLASSES, _FEWEST = 4, 20

@@ -4,11 +4,11 @@
 | --- | --- |
 | `join` | pairs that were left open |
 | `refused` | merges that would have joined two cell bodies, with the cheapest cut instead |
-| `merger` | merges of low certainty that alone hold a neuron together; flags of whole neurons, with the most doubtful such merge; supervoxels with two cell bodies, or whose skeleton crosses itself |
+| `merger` | doubtful merges that alone hold a neuron together, and flags (`proofreading.suspects`) |
 | `end` | tips of long neurons inside the volume to which no pair leads |
 
 Inputs: the decisions of a run, lengths. Outputs: `Candidate`s; nothing is written.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,476 @@
+"""The queue: order, leases, answers, agreement, conflicts, kills; on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sql
+from proofreading_cases import POSTGRESQL, agglomerated, emptied_postgresql
+
+from agglomeration.database import Database
+from agglomeration.runs import finished_run
+from configs import ConfigView
+from configs.parsing import parse_text
+from configs.proto import reconstruction_pb2
+from proofreading import answers, queue
+from proofreading.agenda import Agenda
+from proofreading.crossings import joined_crossings
+from proofreading.decided import learnt_beyond, read_decisions
+from proofreading.edits import Kind
+from proofreading.errors import ConflictError, LeaseError, ProofreadingError, SomaError, UnknownError
+from proofreading.lengths import Lengths
+from proofreading.queue import LeasedTask, Outcome, TaskQueue
+from proofreading.queue_tables import answers as answer_rows
+from proofreading.state import ProofreadingState
+from proofreading.task_sources import find_candidates
+from proofreading.tasks import Candidate, TaskKind, TaskState, Verdict
+from proofreading.timing import ExpectedSeconds
+
+VOXELS = {i: 10 * i for i in range(1, 10)}
+# Neurons 1-2 with cell body 1, 5-6 with cell body 2, and 3, 4, 7, 8, 9. 2-5 is refused; the others are open.
+EDGES = [
+    *[(1, 2, 0.9), (2, 5, 0.6), (5, 6, 0.7)],
+    *[(2, 3, 0.4), (3, 4, 0.3), (6, 7, 0.2), (7, 8, 0.45), (8, 9, 0.1)],
+]
+SOMAS = {1: 1, 6: 2}
+
+
+class Clock:
+    """A time that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    if request.param == "sqlite":
+        with agglomerated(tmp_path / "decisions.sqlite", EDGES, VOXELS, SOMAS) as opened:
+            yield opened
+        return
+    if not POSTGRESQL:
+        pytest.skip("no PostgreSQL: put the URL of an empty database in FFN_POSTGRESQL")
+    with emptied_postgresql() as url, agglomerated(url, EDGES, VOXELS, SOMAS) as opened:
+        yield opened
+
+
+def settings(text: str = "") -> ConfigView:
+    return ConfigView(parse_text(text, reconstruction_pb2.Proofreading, "settings"))
+
+
+def lengths() -> Lengths:
+    """Each supervoxel is a hundred times its ID long."""
+    ids = np.array(sorted(VOXELS), np.uint64)
+    return Lengths(ids, 100.0 * ids, np.zeros(0, np.uint64), np.zeros((0, 3)), joined_crossings([]))
+
+
+def found(database: Database, text: str = "") -> list[Candidate]:
+    run = finished_run(database)
+    decisions = read_decisions(database, run, lengths())
+    return find_candidates(database, run, decisions, lengths(), settings(text), learnt_beyond(decisions))
+
+
+def opened(database: Database, clock: Any = time.time, text: str = "", **more: Any) -> TaskQueue:
+    state = ProofreadingState(database, Path(str(database.engine.url.database)).parent)
+    section = settings(text)
+    decisions = read_decisions(database, finished_run(database), lengths())
+    agenda = Agenda(state, lengths(), ExpectedSeconds.of(section), learnt_beyond(decisions))
+    candidates = more.pop("candidates", None)
+    if candidates is None:
+        candidates = found(database, text)
+    return TaskQueue(state, agenda, section, candidates, finished_run(database), clock)
+
+
+def reply(
+    tasks: TaskQueue, leased: LeasedTask, verdict: Verdict, person: str = "ada", **more: Any
+) -> Outcome:
+    key = more.pop("key", f"{leased.lease}")
+    versions = more.pop("versions", leased.task.versions)
+    return tasks.answer(leased.task.id, leased.lease, verdict, versions, key, person, **more)
+
+
+def take(tasks: TaskQueue, pair: tuple[int, int], person: str = "ada") -> LeasedTask:
+    """A certain task; the others go back."""
+    held = tasks.next(person, 50)
+    for each in held:
+        if each.task.supervoxels != pair:
+            tasks.release(each.task.id, each.lease)
+    (wanted,) = (each for each in held if each.task.supervoxels == pair)
+    return wanted
+
+
+def test_tasks_come_by_their_worth_per_second(database: Database) -> None:
+    tasks = opened(database)
+    held = tasks.next("ada", 50)
+    worth = [each.task.value / each.task.seconds for each in held]
+    assert worth == sorted(worth, reverse=True)
+    assert {each.task.kind for each in held} == {TaskKind.JOIN, TaskKind.REFUSED, TaskKind.MERGER}
+    assert {each.task.supervoxels for each in held if each.task.kind is TaskKind.JOIN} == {
+        *[(2, 3), (3, 4), (6, 7), (7, 8), (8, 9)]
+    }
+    joined = {each.task.supervoxels: each.task for each in held}[2, 3]
+    assert joined.value == pytest.approx(joined.probability * 2 * (100 + 200) * 300 / 4500)
+
+
+def test_an_accepted_join_makes_its_neighbours_worth_more(database: Database) -> None:
+    tasks = opened(database)
+    first = take(tasks, (7, 8))
+    done = reply(tasks, first, Verdict.ACCEPT)
+    assert done.settled and done.edit == 1
+    assert done.gained_nm == pytest.approx(2 * 700 * 800 / 4500)
+    assert done.task.state is TaskState.SETTLED
+    after = take(tasks, (8, 9)).task
+    assert after.value == pytest.approx(after.probability * 2 * 1500 * 900 / 4500)
+    assert set(after.versions.values()) == {0, 1}
+
+
+def test_kinds_can_be_chosen(database: Database) -> None:
+    tasks = opened(database)
+    held = tasks.next("ada", 50, [TaskKind.REFUSED])
+    assert [each.task.kind for each in held] == [TaskKind.REFUSED]
+    assert len(tasks.next("ada", 50)) > 3
+
+
+def test_no_task_is_with_two_people(database: Database, clock: Clock) -> None:
+    tasks = opened(database, clock)
+    first = tasks.next("ada", 3)
+    second = tasks.next("bo", 50)
+    assert not {each.task.id for each in first} & {each.task.id for each in second}
+    assert tasks.next("cy", 1) == []
+    assert tasks.task(first[0].task.id).state is TaskState.LEASED
+
+
+def test_a_lease_ends_unless_a_heartbeat_extends_it(database: Database, clock: Clock) -> None:
+    tasks = opened(database, clock, "lease_seconds: 100")
+    held = tasks.next("ada", 50)
+    kept, lost = held[0], held[1]
+    clock.now += 60
+    assert tasks.heartbeat(kept.task.id, kept.lease) == clock.now + 100
+    clock.now += 60
+    theirs = tasks.next("bo", 50)
+    assert {each.task.id for each in theirs} == {each.task.id for each in held} - {kept.task.id}
+    for call in (
+        lambda: tasks.heartbeat(lost.task.id, lost.lease),
+        lambda: tasks.release(lost.task.id, lost.lease),
+        lambda: reply(tasks, lost, Verdict.REJECT),
+    ):
+        with pytest.raises(LeaseError, match="not with you any more"):
+            call()
+    assert reply(tasks, kept, Verdict.REJECT).settled
+
+
+def test_a_lease_is_its_persons_alone(database: Database) -> None:
+    tasks = opened(database)
+    (held,) = tasks.next("ada")
+    with pytest.raises(LeaseError):
+        reply(tasks, held, Verdict.REJECT, "bo")
+    assert reply(tasks, held, Verdict.REJECT).settled
+
+
+def test_leases_outlive_the_server(database: Database, clock: Clock) -> None:
+    first = opened(database, clock)
+    held = first.next("ada", 2)
+    second = opened(database, clock)
+    assert not {each.task.id for each in held} & {each.task.id for each in second.next("bo", 50)}
+    assert reply(second, held[0], Verdict.REJECT).settled
+
+
+def test_the_same_key_is_the_same_answer(database: Database) -> None:
+    tasks = opened(database)
+    held = take(tasks, (7, 8))
+    first = reply(tasks, held, Verdict.ACCEPT, key="k")
+    assert reply(tasks, held, Verdict.ACCEPT, key="k") == first
+    assert tasks._state.last_edit == 1
+    other = take(tasks, (8, 9))
+    with pytest.raises(ProofreadingError, match="used for another answer"):
+        reply(tasks, other, Verdict.ACCEPT, key="k")
+
+
+def test_an_answer_to_neurons_that_changed_is_not_applied(database: Database) -> None:
+    tasks = opened(database)
+    held = take(tasks, (7, 8))
+    tasks._state.merge(8, 9, person="bo", client_key="other")
+    with pytest.raises(ConflictError, match="changed since"):
+        reply(tasks, held, Verdict.ACCEPT, key="first")
+    assert tasks._state.last_edit == 1
+    fresh = tasks.task(held.task.id)
+    assert fresh.versions != held.task.versions
+    done = reply(tasks, held, Verdict.ACCEPT, key="second", versions=fresh.versions)
+    assert done.settled and done.edit == 2
+
+
+def test_a_rejected_task_is_settled_and_changes_nothing(database: Database) -> None:
+    tasks = opened(database)
+    done = reply(tasks, take(tasks, (7, 8)), Verdict.REJECT, comment="two membranes")
+    assert (done.settled, done.edit, done.gained_nm) == (True, None, 0.0)
+    assert tasks.task(done.task.id).comments == 1
+    assert done.task.id not in {each.task.id for each in tasks.next("bo", 50)}
+
+
+def test_who_does_not_know_is_not_asked_again(database: Database) -> None:
+    tasks = opened(database)
+    done = reply(tasks, take(tasks, (7, 8)), Verdict.UNKNOWN)
+    assert not done.settled and done.shown_again
+    assert done.task.id not in {each.task.id for each in tasks.next("ada", 50)}
+    assert take(opened_again(tasks), (7, 8), "bo").task.id == done.task.id
+
+
+def opened_again(tasks: TaskQueue) -> TaskQueue:
+    """The queue after every lease has ended."""
+    return opened(tasks._database, lambda: time.time() + 1e6)
+
+
+def test_a_skipped_task_comes_last(database: Database) -> None:
+    tasks = opened(database)
+    (first,) = tasks.next("ada")
+    assert not reply(tasks, first, Verdict.SKIP).settled
+    order = [each.task.id for each in tasks.next("ada", 50)]
+    assert order[-1] == first.task.id and len(order) > 3
+
+
+def test_two_reviewers_have_to_agree(database: Database) -> None:
+    tasks = opened(database, text="reviews: 2")
+    first = reply(tasks, take(tasks, (7, 8), "ada"), Verdict.ACCEPT, "ada")
+    assert not first.settled and first.edit is None and first.task.state is TaskState.ANSWERED
+    assert (7, 8) not in {each.task.supervoxels for each in opened_again(tasks).next("ada", 50)}
+    tasks = opened(database, lambda: time.time() + 3e6, "reviews: 2")
+    second = reply(tasks, take(tasks, (7, 8), "bo"), Verdict.REJECT, "bo")
+    assert not second.settled
+    third = reply(tasks, take(tasks, (7, 8), "cy"), Verdict.ACCEPT, "cy")
+    assert third.settled and third.edit == 1
+
+
+def test_a_task_without_a_question_is_stale_until_the_edit_is_undone(database: Database) -> None:
+    tasks = opened(database)
+    held = take(tasks, (7, 8))
+    tasks.release(held.task.id, held.lease)
+    edit = tasks._state.merge(7, 8, person="bo", client_key="other")
+    assert tasks.task(held.task.id).state is TaskState.STALE
+    assert (7, 8) not in {each.task.supervoxels for each in tasks.next("ada", 50)}
+    tasks._state.undo(edit.id, person="bo", client_key="undo")
+    assert tasks.task(held.task.id).state is TaskState.OPEN
+    assert take(tasks, (7, 8)).task.value > 0
+
+
+def test_a_task_opens_again_when_its_edit_is_undone_and_closes_with_the_redo(database: Database) -> None:
+    tasks = opened(database)
+    done = reply(tasks, take(tasks, (7, 8)), Verdict.ACCEPT)
+    assert done.edit is not None
+    tasks._state.undo(done.edit, person="bo", client_key="undo")
+    assert tasks.task(done.task.id).state is TaskState.OPEN
+    assert opened(database).task(done.task.id).state is TaskState.OPEN
+    tasks._state.redo(done.edit, person="bo", client_key="redo")
+    assert tasks.task(done.task.id).state is TaskState.SETTLED
+    tasks._state.undo(done.edit, person="bo", client_key="undo again")
+    # The first queue did not hear of it before it was killed.
+    again = opened(database)
+    assert again.task(done.task.id).state is TaskState.OPEN
+    assert reply(again, take(again, (7, 8)), Verdict.ACCEPT, key="again").settled
+
+
+def test_a_merger_is_cut_where_it_was_proposed(database: Database) -> None:
+    tasks = opened(database, text="min_length_nm: 0")
+    held = take(tasks, (5, 6))
+    assert held.task.kind is TaskKind.MERGER
+    done = reply(tasks, held, Verdict.ACCEPT)
+    assert done.settled and done.gained_nm == pytest.approx((500**2 + 600**2) / 4500)
+    assert tasks._state.neuron_of(5) != tasks._state.neuron_of(6)
+
+
+def test_an_accepted_refusal_cuts_and_then_joins(database: Database) -> None:
+    """5 belongs to the neuron of cell body 1, not to that of cell body 2."""
+    tasks = opened(database)
+    held = take(tasks, (2, 5))
+    assert held.task.evidence["cut"] == ["5", "6"]
+    done = reply(tasks, held, Verdict.ACCEPT)
+    assert done.settled and done.edit == 2
+    state = tasks._state
+    assert state.neuron_of(2) == state.neuron_of(5) != state.neuron_of(6)
+    assert [each.kind for each in state.history()] == [Kind.MERGE, Kind.SPLIT]
+
+
+def test_two_cell_bodies_are_joined_by_force_alone(database: Database) -> None:
+    candidate = Candidate(TaskKind.JOIN, (1, 6), (1.0, 1.0, 1.0), 0.5)
+    tasks = opened(database, candidates=[candidate])
+    (held,) = tasks.next("ada")
+    with pytest.raises(SomaError):
+        reply(tasks, held, Verdict.ACCEPT, key="first")
+    assert tasks.task(held.task.id).state is TaskState.LEASED
+    assert reply(tasks, held, Verdict.ACCEPT, key="second", force=True).settled
+
+
+def test_a_loose_end_is_joined_with_the_named_supervoxel(database: Database) -> None:
+    candidate = Candidate(TaskKind.END, (3, 0), (1.0, 1.0, 1.0), 0.25)
+    tasks = opened(database, candidates=[candidate])
+    (held,) = tasks.next("ada")
+    with pytest.raises(ProofreadingError, match="name it"):
+        reply(tasks, held, Verdict.ACCEPT)
+    done = reply(tasks, held, Verdict.ACCEPT, partner=9)
+    assert done.settled and done.gained_nm == pytest.approx(2 * 300 * 900 / 4500)
+    assert tasks._state.neuron_of(3) == tasks._state.neuron_of(9)
+
+
+def test_another_agglomeration_keeps_the_answers(database: Database) -> None:
+    tasks = opened(database)
+    accepted = reply(tasks, take(tasks, (7, 8)), Verdict.ACCEPT)
+    rejected = reply(tasks, take(tasks, (8, 9)), Verdict.REJECT)
+    every = found(database)
+    fewer = [each for each in every if each.supervoxels != (3, 4)]
+    gone = next(each for each in every if each.supervoxels == (3, 4))
+    again = opened(database, candidates=fewer)
+    assert again.task(accepted.task.id).state is TaskState.SETTLED
+    assert again.task(rejected.task.id).state is TaskState.SETTLED
+    assert again.task(gone.id).state is TaskState.RETIRED
+    assert opened(database).task(gone.id).state is TaskState.OPEN
+
+
+def test_progress_tells_what_was_done(database: Database) -> None:
+    tasks = opened(database)
+    before = tasks.progress("ada")
+    done = reply(tasks, take(tasks, (7, 8)), Verdict.ACCEPT, seconds=3.0)
+    (skipped,) = tasks.next("ada")
+    reply(tasks, skipped, Verdict.SKIP)
+    after = tasks.progress("ada")
+    assert after["open"] == before["open"] - 1 == sum(after["by_kind"].values())
+    assert (after["answered_by_me"], after["answered_today"]) == (1, 1)
+    assert after["gained_by_me_nm"] == after["gained_today_nm"] == pytest.approx(done.gained_nm)
+    assert tasks.progress("bo")["answered_by_me"] == 0
+    assert after["left_nm"] == pytest.approx(sum(each.value for each in tasks.tasks(limit=1000)))
+
+
+def test_tasks_are_listed_by_state_and_kind(database: Database) -> None:
+    tasks = opened(database)
+    done = reply(tasks, take(tasks, (7, 8)), Verdict.ACCEPT)
+    (held,) = tasks.next("ada", 1, [TaskKind.JOIN])
+    assert [each.id for each in tasks.tasks(TaskState.SETTLED)] == [done.task.id]
+    assert [each.id for each in tasks.tasks(TaskState.LEASED)] == [held.task.id]
+    listed = tasks.tasks(TaskState.OPEN, TaskKind.JOIN)
+    assert {each.kind for each in listed} == {TaskKind.JOIN}
+    assert [each.value for each in listed] == sorted((each.value for each in listed), reverse=True)
+    with pytest.raises(UnknownError):
+        tasks.task(12345)
+
+
+@pytest.mark.parametrize("moment", ["before the edit", "after the edit"])
+def test_an_answer_that_a_kill_cut_short_is_carried_out_once(
+    database: Database, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = opened(database)
+    held = take(tasks, (2, 5))
+    real = queue.carry_out
+
+    def killed(*arguments: Any) -> Any:
+        if moment == "after the edit":
+            real(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(queue, "carry_out", killed)
+    with pytest.raises(KeyboardInterrupt):
+        reply(tasks, held, Verdict.ACCEPT, key="k")
+    monkeypatch.undo()
+    again = opened(database)
+    assert again.task(held.task.id).state is TaskState.SETTLED
+    assert again._state.last_edit == 2
+    assert reply(again, held, Verdict.ACCEPT, key="k").edit == 2
+    with database.reading() as connection:
+        assert answers.pending(connection) == []
+
+
+def test_many_people_answer_every_task_once(database: Database) -> None:
+    tasks = opened(database, text="reviews: 1")
+    count = len(tasks.tasks(limit=1000))
+    settled: list[int] = []
+
+    def work(person: str) -> None:
+        while held := tasks.next(person, 2):
+            for each in held:
+                try:
+                    if reply(tasks, each, Verdict.REJECT, person).settled:
+                        settled.append(each.task.id)
+                except ConflictError:
+                    tasks.release(each.task.id, each.lease)
+
+    threads = [threading.Thread(target=work, args=(f"person {n}",)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(settled) == len(set(settled)) == count
+
+
+_WORKER = """
+import sys
+from test_proofreading_queue import *
+url, seed = sys.argv[1], int(sys.argv[2])
+tasks = opened(open_database(url, create=False), lambda: time.time() + 1000 * seed, "min_length_nm: 0")
+numbers = random.Random(seed)
+print("ready", flush=True)
+while held := tasks.next("ada", 2):
+    for each in held:
+        fresh = tasks.task(each.task.id)
+        verdict = numbers.choice([Verdict.ACCEPT, Verdict.REJECT])
+        try:
+            done = reply(tasks, each, verdict, versions=fresh.versions)
+            print("ack", each.lease, done.edit or 0, flush=True)
+        except (ConflictError, SomaError):
+            key, fresh = each.lease + "r", tasks.task(each.task.id)
+            reply(tasks, each, Verdict.REJECT, key=key, versions=fresh.versions)
+            print("ack", key, 0, flush=True)
+print("end", flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_what_was_acknowledged_is_there_after_any_kill(database: Database) -> None:
+    url = database.engine.url.render_as_string(hide_password=False)
+    place = str(database.engine.url.database) if url.startswith("sqlite") else url
+    acknowledged: dict[str, int] = {}
+    numbers = random.Random(5)
+    for seed in range(40):
+        child = subprocess.Popen(
+            [sys.executable, "-c", _WORKER, place, str(seed)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
+        )
+        assert child.stdout is not None
+        line = child.stdout.readline()
+        assert line == "ready\n"
+        timer = threading.Timer(numbers.uniform(0, 0.05), child.send_signal, [signal.SIGKILL])
+        timer.start()
+        lines = child.stdout.read().split("\n")
+        timer.cancel()
+        child.wait()
+        acknowledged |= {line.split()[1]: int(line.split()[2]) for line in lines if line.startswith("ack ")}
+        if "end" in lines:
+            break
+    tasks = opened(database, lambda: time.time() + 1e6)
+    with database.reading() as connection:
+        rows = {row.client_key: row for row in connection.execute(sql.select(answer_rows))}
+    assert all(row.state != "pending" for row in rows.values())
+    assert all((rows[key].edit or 0) == edit for key, edit in acknowledged.items())
+    made = {each.id for each in tasks._state.history(limit=1000) if not each.client_key.endswith("cut")}
+    counted = [row.edit for row in rows.values() if row.state == "counted" and row.edit]
+    assert sorted(counted) == sorted(made)
+    settled = [row.task for row in rows.values() if row.state == "counted"]
+    assert len(settled) == len(set(settled))
+    assert tasks.next("bo", 50) == [] or "end" not in lines
