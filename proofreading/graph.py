@@ -11,7 +11,7 @@ neuron 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,19 +19,12 @@ import numpy as np
 from proofreading.base_graph import FIRST_NEW_ID, BaseGraph
 from proofreading.edits import Merge, Pair, Part, Primary, Route, Split, SupervoxelSplit
 from proofreading.errors import ProofreadingError, UnknownError
+from proofreading.marks import Marks, Sayings
 from proofreading.neuron_names import names_after
 
 _NONE = np.zeros(0, np.int64)
 # Each edit has so many numbers for supervoxels that it makes, and as many for neurons.
 _NUMBERS = 2**19
-
-
-@dataclass(frozen=True)
-class Mark:
-    """What an edit says of a pair: joined with a certainty, or parted (None)."""
-
-    edit: int
-    certainty: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +45,7 @@ class Step:
     before: np.ndarray
     after: np.ndarray
     freed: np.ndarray
-    marks: dict[Pair, float | None]
+    marks: Sayings
     neurons: frozenset[int]
 
 
@@ -84,7 +77,7 @@ class MergeGraph:
         self._has_soma[list(base.somas)] = True
         self._added: dict[int, int] = {}
         self._made_of: dict[int, int] = {}
-        self._marks: dict[int, dict[int, list[Mark]]] = {}
+        self._marks = Marks()
         self._changed: dict[int, np.ndarray] = {}
         self._order = np.argsort(base.neurons, kind="stable")
         self._names, starts = np.unique(base.neurons[self._order], return_index=True)
@@ -153,7 +146,7 @@ class MergeGraph:
         """
         old = members[: np.searchsorted(members, self.base.ids.size)]
         ends, certainty = self.base.edges_among(old)
-        marked = {pair: marks[-1].certainty for pair, marks in self._marked_among(members)}
+        marked = self._marks.among(members)
         if not marked:
             return ends, certainty
         pairs = np.searchsorted(members, np.array(list(marked), np.int64))
@@ -168,8 +161,7 @@ class MergeGraph:
         parted, too, with what they had by the agglomeration, else 1."""
         is_old = position < self.base.ids.size
         edges = self.base.edges_of(position) if is_old else {}
-        for other, marks in self._marks.get(position, {}).items():
-            certainty = marks[-1].certainty
+        for other, certainty in self._marks.of(position).items():
             if certainty is not None:
                 edges[other] = certainty
             elif known:
@@ -197,20 +189,20 @@ class MergeGraph:
 
     def take_back(self, step: Step) -> None:
         """Makes it as it was before a step; of all that touch its neurons it has to be the last."""
-        self._unmark(step.edit, step.marks)
+        self._marks.take(step.edit, step.marks)
         self._move(step.positions, step.before)
         self._free[step.freed] ^= True
 
     def again(self, step: Step) -> None:
         """Does what was taken back."""
-        self._mark(step.edit, step.marks)
+        self._marks.put(step.edit, step.marks)
         self._move(step.positions, step.after)
         self._free[step.freed] ^= True
 
     def _joined(self, edit: int, pair: Pair) -> Step:
         """What a merge does: one of two neurons goes over into the other one."""
         neurons = sorted({int(self._neurons[end]) for end in pair})
-        marks: dict[Pair, float | None] = {pair: 1.0}
+        marks: Sayings = {pair: 1.0}
         if len(neurons) == 1:
             none = np.zeros(0, np.uint64)
             return Step(edit, _NONE, none, none, _NONE, marks, frozenset(neurons))
@@ -258,14 +250,14 @@ class MergeGraph:
         neurons = frozenset({*touched, *np.unique(names.neurons).tolist()})
         return Step(edit, positions, self._neurons[positions], after, freed, marks, neurons)
 
-    def _components(self, edit: int, marks: dict[Pair, float | None], members: np.ndarray) -> np.ndarray:
+    def _components(self, edit: int, marks: Sayings, members: np.ndarray) -> np.ndarray:
         """(k,) int64: the component of each supervoxel, were the marks there."""
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 
-        self._mark(edit, marks)
+        self._marks.put(edit, marks)
         ends, _ = self.edges_among(members)
-        self._unmark(edit, marks)
+        self._marks.take(edit, marks)
         first, second = ends.T
         shape = (members.size, members.size)
         joined = coo_array((np.ones(first.size, np.int8), (first, second)), shape=shape)
@@ -297,10 +289,8 @@ class MergeGraph:
         self._free = np.append(self._free, np.ones(room, bool))
         self._has_soma = np.append(self._has_soma, np.zeros(room, bool))
 
-    def _marks_of(
-        self, change: Split | SupervoxelSplit, gone: int, made: Sequence[int]
-    ) -> dict[Pair, float | None]:
-        marks: dict[Pair, float | None] = {}
+    def _marks_of(self, change: Split | SupervoxelSplit, gone: int, made: Sequence[int]) -> Sayings:
+        marks: Sayings = {}
         new: dict[int, int] = {}
         if isinstance(change, SupervoxelSplit):
             marks = dict(self._rerouted(change, gone, made))
@@ -324,32 +314,6 @@ class MergeGraph:
             known = routes.get(other, [Route(0, larger, certainty)])
             for route in known:
                 yield _pair(made[route.part], other), route.certainty
-
-    def _mark(self, edit: int, marks: dict[Pair, float | None]) -> None:
-        for (a, b), certainty in marks.items():
-            for one, other in ((a, b), (b, a)):
-                self._marks.setdefault(one, {}).setdefault(other, []).append(Mark(edit, certainty))
-
-    def _unmark(self, edit: int, marks: Iterable[Pair]) -> None:
-        for a, b in marks:
-            for one, other in ((a, b), (b, a)):
-                left = self._marks[one][other]
-                assert left.pop().edit == edit
-                if not left:
-                    del self._marks[one][other]
-                if not self._marks[one]:
-                    del self._marks[one]
-
-    def _marked_among(self, members: np.ndarray) -> Iterator[tuple[Pair, list[Mark]]]:
-        """Pairs of these supervoxels that were ever marked, the smaller one first, with their marks."""
-        ends: Iterable[int] = members.tolist()
-        inside = set(ends)
-        if len(self._marks) < members.size:
-            ends = [end for end in self._marks if end in inside]
-        for one in ends:
-            for other, marks in self._marks.get(one, {}).items():
-                if one < other and other in inside:
-                    yield (one, other), marks
 
     def _move(self, positions: np.ndarray, neurons: np.ndarray) -> None:
         """Gives supervoxels to other neurons."""

@@ -8,12 +8,16 @@ undone for the supervoxel it was made of.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import numpy as np
 
 from proofreading.edits import SupervoxelSplit
 from proofreading.errors import UnknownError
 from proofreading.graph import MergeGraph
+
+# Splits of supervoxels with their numbers, by the supervoxel that is no more.
+Splits: TypeAlias = Mapping[int, tuple[int, SupervoxelSplit]]
 
 
 class Lineage:
@@ -34,12 +38,12 @@ class Lineage:
             if self._graph.members(neuron).size == 0:
                 self._last_held[neuron] = positions[before == neuron]
 
-    def resolve(self, neuron: int, splits: Mapping[int, SupervoxelSplit]) -> tuple[int, ...]:
+    def resolve(self, neuron: int, splits: Splits) -> tuple[int, ...]:
         """The neurons of now that hold what a neuron held last.
 
         Args:
           neuron: its ID, now or once.
-          splits: those of supervoxels that are not undone, by the supervoxel that is no more.
+          splits: those of supervoxels that are not undone.
 
         Returns:
           IDs, ascending; the neuron itself as long as it is one.
@@ -58,7 +62,7 @@ class Lineage:
                 found |= self._heirs(position, splits)
         return tuple(sorted(found - {0}))
 
-    def _heirs(self, position: int, splits: Mapping[int, SupervoxelSplit]) -> set[int]:
+    def _heirs(self, position: int, splits: Splits) -> set[int]:
         """The neurons of a supervoxel's parts; of one whose maker is undone those of what it was made of."""
         graph, found = self._graph, set()
         origin = graph.made_of(position)
@@ -68,9 +72,13 @@ class Lineage:
         while todo:
             at = todo.pop()
             found.add(int(graph.labels()[at]))
-            split = splits.get(int(graph.ids_of(np.array([at]))[0]))
-            todo += [graph.position(part.id) for part in split.parts] if split else []
+            if self._is_split(at, splits):
+                _, split = splits[self._id(at)]
+                todo += [graph.position(part.id) for part in split.parts]
         return found
 
-    def _is_split(self, position: int, splits: Mapping[int, SupervoxelSplit]) -> bool:
-        return int(self._graph.ids_of(np.array([position]))[0]) in splits
+    def _is_split(self, position: int, splits: Splits) -> bool:
+        return self._id(position) in splits
+
+    def _id(self, position: int) -> int:
+        return int(self._graph.ids_of(np.array([position]))[0])

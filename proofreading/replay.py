@@ -47,13 +47,13 @@ class Replay:
     Attributes:
       graph: the neurons.
       active: edits that are not undone: what they did, by number.
-      splits: splits of supervoxels among them, by the supervoxel that is no more.
+      splits: splits of supervoxels among them, with their numbers, by the supervoxel that is no more.
     """
 
     def __init__(self, graph: MergeGraph) -> None:
         self.graph = graph
         self.active: dict[int, Step] = {}
-        self.splits: dict[int, SupervoxelSplit] = {}
+        self.splits: dict[int, tuple[int, SupervoxelSplit]] = {}
         self._changes: dict[int, Primary] = {}
         self._touching: dict[int, set[int]] = {}
         self._inverse: list[Callable[[], object]] = []
@@ -119,15 +119,9 @@ class Replay:
         for supervoxel in _all_named(change):
             place = self.graph.find(supervoxel)
             found |= set() if place is None else {int(labels[place])} - {0}
-            found |= self._of_splitter(supervoxel)
+            if supervoxel in self.splits:
+                found |= self.active[self.splits[supervoxel][0]].neurons
         return found
-
-    def _of_splitter(self, supervoxel: int) -> set[int]:
-        split = self.splits.get(supervoxel)
-        if split is None:
-            return set()
-        makers = [number for number in self.active if self._changes[number] is split]
-        return {neuron for number in makers for neuron in self.active[number].neurons}
 
     def _later(self, number: int, neurons: set[int]) -> list[int]:
         """Later edits that touched any of these neurons, or neurons of such edits; ascending."""
@@ -179,7 +173,7 @@ class Replay:
             self._touching.setdefault(neuron, set()).add(step.edit)
         change = self._changes[step.edit]
         if isinstance(change, SupervoxelSplit):
-            self.splits[change.supervoxel] = change
+            self.splits[change.supervoxel] = (step.edit, change)
 
     def _put_away(self, step: Step) -> None:
         del self.active[step.edit]

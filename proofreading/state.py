@@ -18,20 +18,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import sqlalchemy as sql
-from sqlalchemy.exc import IntegrityError
 
-from agglomeration.database import Database, DatabaseError, now, open_database
+from agglomeration.database import Database, now, open_database
 from agglomeration.decided_pairs import database_of
 from agglomeration.neurons import NeuronMap
 from agglomeration.pair_pieces import open_supervoxels
 from agglomeration.runs import finished_run
 from configs import ConfigView
-from proofreading import edits, supervoxel_facts
+from proofreading import supervoxel_facts
 from proofreading.base_graph import read_base_graph
+from proofreading.edit_log import EditLog, make_durable
 from proofreading.edits import (
     Change,
     Edit,
@@ -40,14 +38,12 @@ from proofreading.edits import (
     Merge,
     Placed,
     Point,
-    SupervoxelSplit,
     Toggle,
 )
 from proofreading.errors import ConflictError, ProofreadingError, SomaError, UnknownError
 from proofreading.graph import MergeGraph
-from proofreading.lineage import Lineage
 from proofreading.migrations import bring_up_to_date
-from proofreading.replay import Effect, Replay
+from proofreading.replay import Effect
 from proofreading.soma_check import require_one_cell_body
 from proofreading.split_plan import (
     PlannedSplit,
@@ -142,27 +138,21 @@ class ProofreadingState:
         self.output_dir = output_dir
         self._open_labels = open_labels
         self._lock = threading.RLock()
-        _make_durable(database)
+        make_durable(database)
         bring_up_to_date(database)
         self.run = finished_run(database)
         self._graph = MergeGraph(read_base_graph(database, self.run))
-        self._replay, self._lineage = Replay(self._graph), Lineage(self._graph)
-        self._rows: list[LogRow] = []
-        self._effects: list[Effect] = []
-        self._versions: dict[int, int] = {}
-        self._keys: dict[str, int] = {}
-        self._undone_by: dict[int, int] = {}
+        self._log = EditLog(database, self._graph)
         self._callbacks: list[Callback] = []
         self._undelivered: deque[int] = deque()
         self._delivering = threading.Lock()
-        self._catch_up()
-        self._undelivered.clear()
+        self._log.catch_up()
 
     @property
     def last_edit(self) -> int:
         """Number of the last edit; 0 = none."""
         with self._lock:
-            return len(self._rows)
+            return len(self._log)
 
     def close(self) -> None:
         """Closes the database."""
@@ -184,13 +174,13 @@ class ProofreadingState:
         Raises UnknownError: no neuron ever had this ID.
         """
         with self._lock:
-            return self._lineage.resolve(neuron, self._replay.splits)
+            return self._log.lineage.resolve(neuron, self._log.replay.splits)
 
     def version_of(self, neuron: int) -> int:
         """Number of the last edit that changed a neuron; 0 = none did. Raises UnknownError."""
         with self._lock:
             self._members(neuron)
-            return self._versions.get(neuron, 0)
+            return self._log.versions.get(neuron, 0)
 
     def voxels_of(self, neuron: int) -> int:
         """How many voxels a neuron has. Raises UnknownError."""
@@ -220,10 +210,10 @@ class ProofreadingState:
     def at(self, edit: int) -> NeuronMap:
         """The neuron of every supervoxel right after an edit; 0 = before the first. Raises UnknownError."""
         with self._lock:
-            if not 0 <= edit <= len(self._rows):
-                raise UnknownError(f"there is no edit {edit}; the last is {len(self._rows)}")
+            if not 0 <= edit <= len(self._log):
+                raise UnknownError(f"there is no edit {edit}; the last is {len(self._log)}")
             neurons = self._graph.labels().copy()
-            for effect in reversed(self._effects[edit:]):
+            for effect in reversed(self._log.effects[edit:]):
                 neurons[effect.positions] = effect.before
             return self._as_map(neurons)
 
@@ -285,7 +275,7 @@ class ProofreadingState:
           UnknownError: there is no such neuron or supervoxel.
         """
         with self._lock:
-            planned = self._plan_split(neuron, points_a, points_b, len(self._rows) + 1)
+            planned = self._plan_split(neuron, points_a, points_b, len(self._log) + 1)
         removed = np.array(planned.change.removed, np.uint64).reshape(-1, 2)
         shared = planned.voxels.supervoxel if planned.voxels else None
         return SplitPreview(planned.parts, removed, planned.cost, shared, planned.voxels)
@@ -398,9 +388,7 @@ class ProofreadingState:
     def edit(self, number: int) -> Edit:
         """An edit of the log. Raises UnknownError: there is none of this number."""
         with self._lock:
-            if not 1 <= number <= len(self._rows):
-                raise UnknownError(f"there is no edit {number}; the last is {len(self._rows)}")
-            return self._described(number)
+            return self._log.described(number)
 
     def history(self, before: int | None = None, limit: int = 50, neuron: int | None = None) -> list[Edit]:
         """The latest edits first.
@@ -412,20 +400,20 @@ class ProofreadingState:
         """
         found: list[Edit] = []
         with self._lock:
-            top = len(self._rows) if before is None else min(before - 1, len(self._rows))
+            top = len(self._log) if before is None else min(before - 1, len(self._log))
             for number in range(top, 0, -1):
                 if len(found) >= limit:
                     break
-                effect = self._effects[number - 1]
+                effect = self._log.effects[number - 1]
                 if neuron is None or neuron in effect.neurons_before or neuron in effect.neurons_after:
-                    found.append(self._described(number))
+                    found.append(self._log.described(number))
         return found
 
     def refresh(self) -> int:
         """Replays what other processes appended; gives the number of the last edit."""
         with self._lock:
             self._catch_up()
-            last = len(self._rows)
+            last = len(self._log)
         self._deliver()
         return last
 
@@ -447,7 +435,7 @@ class ProofreadingState:
     def supervoxel_splits(self) -> tuple[KeptSplit, ...]:
         """The splits of supervoxels that are not undone, in the order of their numbers."""
         with self._lock:
-            return self._kept_splits()
+            return self._log.kept_splits(self.output_dir)
 
     def read_labels(self, box: Box) -> np.ndarray:
         """(z, y, x) uint64: supervoxels of a box (absolute), with the parts of those that were split."""
@@ -456,7 +444,7 @@ class ProofreadingState:
     def _members(self, neuron: int) -> np.ndarray:
         members = self._graph.members(neuron)
         if members.size == 0:
-            now_in = ", ".join(map(str, self._lineage.resolve(neuron, self._replay.splits)))
+            now_in = ", ".join(map(str, self._log.lineage.resolve(neuron, self._log.replay.splits)))
             raise UnknownError(f"neuron {neuron} is no more; what it held is in {now_in}")
         return members
 
@@ -478,32 +466,27 @@ class ProofreadingState:
     ) -> Edit:
         for _ in range(_TRIES):
             self._catch_up()
-            if about.client_key in self._keys:
+            if about.client_key in self._log.keys:
                 return self._repeated(about)
             self._require_versions(about.expected)
-            number = len(self._rows) + 1
+            number = len(self._log) + 1
             change, voxels = plan(number)
-            effect = self._replay.do(number, change)
-            try:
-                row = LogRow(
-                    number,
-                    now(),
-                    about.person,
-                    change,
-                    about.reason,
-                    self._is_forced(effect, about.force),
-                    about.client_key,
-                    about.task,
-                )
-                is_written = self._append(row, voxels)
-            except BaseException:
-                self._replay.drop()
-                raise
-            if is_written:
-                self._keep(row, effect)
-                return self._described(number)
-            self._replay.drop()
+            row = partial(self._row, about, number, change)
+            if self._log.add(change, row, partial(self._save, number, voxels)):
+                self._undelivered.append(number)
+                return self._log.described(number)
         raise ConflictError("other processes keep editing this project; try again, or end them")
+
+    def _row(self, about: _Request, number: int, change: Change, effect: Effect) -> LogRow:
+        is_forced = self._is_forced(effect, about.force)
+        return LogRow(
+            number, now(), about.person, change, about.reason, is_forced, about.client_key, about.task
+        )
+
+    def _save(self, number: int, voxels: SupervoxelParts | None) -> None:
+        """Keeps the voxels of a split; while its row waits to be committed nobody else can write them."""
+        if voxels is not None:
+            save_parts(piece_path(self.output_dir, number), voxels)
 
     def _is_forced(self, effect: Effect, force: bool) -> bool:
         try:
@@ -514,47 +497,8 @@ class ProofreadingState:
             return True
         return False
 
-    def _append(self, row: LogRow, voxels: SupervoxelParts | None) -> bool:
-        """Commits a row; False where another process has appended one in the meantime."""
-        try:
-            with self.database.writing() as connection:
-                if edits.last_number(connection) != row.id - 1:
-                    return False
-                edits.append(connection, row)
-                if voxels is not None:
-                    # Nobody else can write this number's piece while the row waits to be committed.
-                    save_parts(piece_path(self.output_dir, row.id), voxels)
-        except DatabaseError as error:
-            if isinstance(error.__cause__, IntegrityError):
-                return False
-            raise
-        return True
-
     def _catch_up(self) -> None:
-        """Replays rows that are in the log and not yet here."""
-        with self.database.reading() as connection:
-            last = edits.last_number(connection)
-        if last < len(self._rows):
-            raise DatabaseError(
-                f"{self.database.name} has lost edits {last + 1} to {len(self._rows)}; restore a copy and "
-                "start again"
-            )
-        if last > len(self._rows):
-            for row in edits.read_log(self.database, len(self._rows)):
-                self._keep(row, self._replay.do(row.id, row.change))
-
-    def _keep(self, row: LogRow, effect: Effect) -> None:
-        self._rows.append(row)
-        self._effects.append(effect)
-        self._keys[row.client_key] = row.id
-        self._lineage.note(effect.positions, effect.before)
-        for neuron in {*effect.neurons_before, *effect.neurons_after}:
-            self._versions[neuron] = row.id
-        if isinstance(row.change, Toggle) and row.change.active:
-            self._undone_by.pop(row.change.target, None)
-        elif isinstance(row.change, Toggle):
-            self._undone_by[row.change.target] = row.id
-        self._undelivered.append(row.id)
+        self._undelivered += self._log.catch_up()
 
     def _deliver(self) -> None:
         """Calls callbacks; never waits for another thread that does so, which could wait for this one."""
@@ -569,7 +513,7 @@ class ProofreadingState:
                 self._delivering.release()
 
     def _repeated(self, about: _Request) -> Edit:
-        edit = self._described(self._keys[about.client_key])
+        edit = self._log.described(self._log.keys[about.client_key])
         if edit.kind not in about.kinds or edit.person != about.person:
             raise ConflictError(
                 f"client key '{about.client_key}' was used for edit {edit.id}; choose another for each edit"
@@ -580,29 +524,9 @@ class ProofreadingState:
         for neuron, version in expected.items():
             if self._graph.members(neuron).size == 0:
                 raise ConflictError(f"neuron {neuron} is no more; look at it again")
-            found = self._versions.get(neuron, 0)
+            found = self._log.versions.get(neuron, 0)
             if found != version:
                 raise ConflictError(f"neuron {neuron} was changed by edit {found}; look at it again")
-
-    def _described(self, number: int) -> Edit:
-        row, effect = self._rows[number - 1], self._effects[number - 1]
-        target = row.change.target if isinstance(row.change, Toggle) else None
-        primary = self._replay.target(number if target is None else target)
-        return Edit(
-            row.id,
-            row.at,
-            row.person,
-            row.kind,
-            edits.named_by(primary),
-            effect.neurons_before,
-            effect.neurons_after,
-            row.reason,
-            row.forced,
-            row.client_key,
-            self._undone_by.get(number),
-            row.task,
-            target,
-        )
 
     def _plan_split(
         self, neuron: int, points_a: Sequence[Placed], points_b: Sequence[Placed], number: int
@@ -621,40 +545,22 @@ class ProofreadingState:
         while position is not None:
             number = int(self._graph.ids_of(np.array([position]))[0])
             found = supervoxel_facts.read_edge_points(self.database, self.run, number)
-            points = {**found, **self._merge_points(number), **points}
+            points = {**found, **supervoxel_facts.merge_points(self._log.merges(), number), **points}
             position = self._graph.made_of(position)
         return SupervoxelFacts(
             self.labels(),
-            self._kept_splits(),
+            self._log.kept_splits(self.output_dir),
             self._box_of(supervoxel),
             points,
             supervoxel_facts.read_soma_centres(self.database, self.run, bodies),
         )
 
-    def _merge_points(self, supervoxel: int) -> dict[int, Point]:
-        merges = [row.change for row in self._rows if isinstance(row.change, Merge)]
-        found: dict[int, Point | None] = {}
-        for merge in merges:
-            if merge.a == supervoxel:
-                found[merge.b] = merge.point_a_nm
-            elif merge.b == supervoxel:
-                found[merge.a] = merge.point_b_nm
-        return {other: point for other, point in found.items() if point is not None}
-
     def _box_of(self, supervoxel: int) -> Box:
-        for split in self._replay.splits.values():
+        for _, split in self._log.replay.splits.values():
             for part in split.parts:
                 if part.id == supervoxel:
                     return part.box
         return supervoxel_facts.read_box(self.database, supervoxel)
-
-    def _kept_splits(self) -> tuple[KeptSplit, ...]:
-        found = []
-        for number in sorted(self._replay.active):
-            change = self._rows[number - 1].change
-            if isinstance(change, SupervoxelSplit):
-                found.append(KeptSplit(number, change, piece_path(self.output_dir, number)))
-        return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -686,15 +592,3 @@ def _check_words(about: _Request) -> None:
         raise ProofreadingError(
             f"the reason of an edit may have {_LONGEST_REASON} characters, none of them 0"
         )
-
-
-def _make_durable(database: Database) -> None:
-    """Has SQLite wait for the disk at every commit: hours of people's work, a few commits a minute."""
-    if database.engine.dialect.name != "sqlite":
-        return
-
-    @sql.event.listens_for(database.engine, "connect")
-    def wait_for_the_disk(connection: Any, _: object) -> None:
-        connection.execute("PRAGMA synchronous=FULL").close()
-
-    database.engine.dispose()

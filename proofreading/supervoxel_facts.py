@@ -1,13 +1,15 @@
-"""What the decisions database says of one supervoxel: its box, where its edges were seen, its cell bodies."""
+"""What is known of one supervoxel: its box, where its edges were seen, its cell bodies."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import sqlalchemy as sql
 
 from agglomeration import tables
 from agglomeration.database import Database
 from agglomeration.tables import POINT_NM
-from proofreading.edits import Point
+from proofreading.edits import Merge, Point
 from proofreading.errors import UnknownError
 from volumes import Box
 
@@ -65,3 +67,17 @@ def read_soma_centres(database: Database, run: int, bodies: frozenset[int]) -> d
     query = sql.select(columns.id, *centres).where(columns.run == run, columns.id.in_(sorted(bodies)))
     with database.reading() as connection:
         return {body: (z, y, x) for body, z, y, x in connection.execute(query)}
+
+
+def merge_points(merges: Iterable[Merge], supervoxel: int) -> dict[int, Point]:
+    """Where people saw a supervoxel to be one with others: points (nm, zyx) by the other supervoxel.
+
+    Args:
+      merges: in their order; of several with one other supervoxel the last that has a point counts.
+      supervoxel: its ID.
+    """
+    found: dict[int, Point] = {}
+    for merge in merges:
+        ends = ((merge.a, merge.b, merge.point_a_nm), (merge.b, merge.a, merge.point_b_nm))
+        found |= {other: point for mine, other, point in ends if mine == supervoxel and point is not None}
+    return found

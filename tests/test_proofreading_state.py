@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ from proofreading_cases import POSTGRESQL, agglomerated, emptied_postgresql
 
 from agglomeration.database import Database, DatabaseError, open_database
 from configs import load_config
-from proofreading import edits, tables
+from proofreading import edit_log, tables
+from proofreading.edit_log import EditLog
 from proofreading.edits import Edit, Kind
 from proofreading.errors import ConflictError, ProofreadingError, SomaError, UnknownError
 from proofreading.migrations import VERSION_TABLE, bring_up_to_date
@@ -256,14 +258,14 @@ def test_a_row_appended_between_check_and_commit_is_noticed(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours, theirs = (ProofreadingState(database, tmp_path) for _ in range(2))
-    append, is_first = ours._append, [True]
+    append, is_first = EditLog._append, [True]
 
-    def interrupted(*arguments: object) -> bool:
-        if is_first.pop() if is_first else False:
+    def interrupted(log: EditLog, *arguments: Any) -> bool:
+        if is_first and is_first.pop():
             merge(theirs, 4, 7)
-        return append(*arguments)  # type: ignore[arg-type]
+        return append(log, *arguments)
 
-    monkeypatch.setattr(ours, "_append", interrupted)
+    monkeypatch.setattr(EditLog, "_append", interrupted)
     assert merge(ours, 4, 8).id == 2
     assert ours.neurons().digest == ProofreadingState(database, tmp_path).neurons().digest
 
@@ -277,7 +279,7 @@ def test_an_edit_that_cannot_be_written_is_not_done(
         raise OSError("no space")
 
     with monkeypatch.context() as patched:
-        patched.setattr(edits, "append", full)
+        patched.setattr(edit_log, "append", full)
         with pytest.raises(OSError, match="no space"):
             merge(state, 4, 7)
     assert (state.neurons().digest, state.last_edit, state.version_of(1)) == (before, 0, 0)
