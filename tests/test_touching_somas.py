@@ -10,13 +10,13 @@ from benchmarks.crowded_somas import Pieces, crowded_phantom, cut
 from benchmarks.touching_somas import COUNTS, Row, phantom_rows, pooled
 from volumes.phantom import Phantom
 
-RADIUS_NM = 800.0
+RADIUS_NM = 600.0
 OFF_NM = RADIUS_NM / 2
 
 
 @pytest.fixture(scope="module")
 def crowd() -> Phantom:
-    return crowded_phantom(3, radius_nm=RADIUS_NM, shape=(80, 80, 80))
+    return crowded_phantom(3, radius_nm=RADIUS_NM, shape=(70, 70, 70))
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_supervoxels_are_connected_pieces_of_one_neuron(crowd: Phantom, halved: 
 
 @pytest.fixture(scope="module")
 def rows(crowd: Phantom) -> dict[tuple[str, str, float], Row]:
-    found = phantom_rows(crowd, draws=3, wrong_share=0.05, jitter_nm=OFF_NM, missing=0.2)
+    found = phantom_rows(crowd, draws=2, wrong_share=0.05, jitter_nm=OFF_NM, missing=0.2)
     return {(row["pieces"], row["merges"], row["thickness"]): row for row in found}
 
 
