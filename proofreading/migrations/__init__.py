@@ -1,63 +1,7 @@
-"""Bringing the tables of proofreading up to date.
-
-Each change of the tables is a module in `versions`, which Alembic runs in order; the version that a database
-has stands in `proofreading_version`. Tables and rows change in one transaction, so that a kill leaves the
-database as it was. Forwards only: a database of a later release is refused.
-"""
+"""The tables of proofreading from release to release; `versions` has a module for every change."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from proofreading.migrations.upgrading import VERSION_TABLE, bring_up_to_date
 
-import sqlalchemy as sql
-from sqlalchemy import Connection
-
-from agglomeration.database import Database, DatabaseError
-
-VERSION_TABLE = "proofreading_version"
-# Names the lock that PostgreSQL grants to one process at a time until the transaction's end.
-_LOCK = 0x9F00F
-
-
-def bring_up_to_date(database: Database) -> str:
-    """Makes the tables of proofreading, or changes those of an earlier release.
-
-    Args:
-      database: the decisions.
-
-    Returns:
-      The version of the tables.
-
-    Raises:
-      DatabaseError: they are of a later release, or the database cannot be written.
-    """
-    from alembic.operations import Operations
-    from alembic.runtime.migration import MigrationContext
-    from alembic.script import ScriptDirectory
-
-    scripts = ScriptDirectory(str(Path(__file__).parent))
-    head = str(scripts.get_current_head())
-
-    def steps(version: Any, _: Any) -> Any:
-        return scripts._upgrade_revs(head, version)
-
-    with database.writing() as connection:
-        _wait_for_turn(connection)
-        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "fn": steps})
-        version = context.get_current_revision()
-        known = {script.revision for script in scripts.walk_revisions()}
-        if version is not None and version not in known:
-            raise DatabaseError(
-                f"{database.name} has proofreading tables of version {version}, this release knows version "
-                f"{head}; use the release that wrote them"
-            )
-        if version != head:
-            with Operations.context(context):
-                context.run_migrations()
-    return head
-
-
-def _wait_for_turn(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql":
-        connection.execute(sql.select(sql.func.pg_advisory_xact_lock(_LOCK)))
+__all__ = ["VERSION_TABLE", "bring_up_to_date"]
