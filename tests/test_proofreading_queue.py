@@ -419,6 +419,7 @@ def test_many_people_answer_every_task_once(database: Database) -> None:
 
 _WORKER = """
 import sys
+from agglomeration.database import open_database
 from test_proofreading_queue import *
 url, seed = sys.argv[1], int(sys.argv[2])
 tasks = opened(open_database(url, create=False), lambda: time.time() + 1000 * seed, "min_length_nm: 0")
