@@ -84,7 +84,8 @@ def shared_supervoxel(
     """
     if not (points_a and points_b):
         raise ProofreadingError("a split needs at least one point on either side; add some")
-    for supervoxel, _ in (*points_a, *points_b):
+    for supervoxel, point in (*points_a, *points_b):
+        require_point(point)
         found = graph.neuron_of(supervoxel)
         if found != neuron:
             raise ConflictError(
@@ -96,6 +97,12 @@ def shared_supervoxel(
             f"supervoxels {both[0]} and {both[1]} both have points of both sides; split one after the other"
         )
     return both[0] if both else None
+
+
+def require_point(point: Point) -> None:
+    """Raises ProofreadingError where a point (nm, zyx) is not three finite numbers."""
+    if np.shape(point) != (3,) or not np.isfinite(point).all():
+        raise ProofreadingError(f"{point} is no point; give z, y and x in nm")
 
 
 def plan_cut(

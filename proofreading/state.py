@@ -50,6 +50,7 @@ from proofreading.split_plan import (
     SupervoxelFacts,
     plan_cut,
     plan_supervoxel_split,
+    require_point,
     shared_supervoxel,
 )
 from proofreading.supervoxel_split import (
@@ -245,10 +246,15 @@ class ProofreadingState:
 
         Raises:
           ConflictError: a neuron has another version than expected, or the two are one already.
+          ProofreadingError: a point that is none.
           SomaError: both have a cell body.
           UnknownError: there is no such supervoxel.
           ReconstructionError: the database cannot be written; nothing was done then.
         """
+
+        for point in (point_a_nm, point_b_nm):
+            if point is not None:
+                require_point(point)
 
         def plan(_: int) -> tuple[Change, None]:
             if self._graph.neuron_of(supervoxel_a) == (neuron := self._graph.neuron_of(supervoxel_b)):

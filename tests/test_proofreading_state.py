@@ -166,6 +166,8 @@ def test_any_edit_is_undone_and_redone(state: ProofreadingState) -> None:
         (lambda s: merge(s, 1, 7), ConflictError, "in one neuron already"),
         (lambda s: merge(s, 4, 8, "k" * 201), ProofreadingError, "client key of an edit needs 1 to 200"),
         (lambda s: s.merge(4, 8, person="", client_key="k"), ProofreadingError, "person of an edit needs"),
+        (lambda s: merge(s, 4, 8, point_a_nm=(0, float("nan"), 1)), ProofreadingError, "is no point"),
+        (lambda s: s.preview_split(1, [(1, (1, 2))], [(4, ORIGIN)]), ProofreadingError, "is no point"),
         (lambda s: s.preview_split(1, [], [(1, ORIGIN)]), ProofreadingError, "at least one point"),
         (lambda s: s.preview_split(1, [(5, ORIGIN)], [(1, ORIGIN)]), ConflictError, "is in neuron 5"),
         (lambda s: s.preview_split(7, [(4, ORIGIN)], [(7, ORIGIN)]), UnknownError, "neuron 7 is no more"),
