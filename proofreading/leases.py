@@ -57,7 +57,8 @@ def grant(connection: Connection, task: int, person: str, now: float, seconds: f
         set_={name: value for name, value in values.items() if name != "task"},
         where=leases.c.until <= now,
     )
-    return found if connection.execute(statement).rowcount == 1 else None
+    granted = connection.execute(statement.returning(leases.c.task)).first()
+    return None if granted is None else found
 
 
 def require(connection: Connection, task: int, lease: str, now: float) -> Lease:
