@@ -48,6 +48,7 @@ _FILES = {
     "pictures.js": "text/javascript; charset=utf-8",
     "panes.js": "text/javascript; charset=utf-8",
     "pictures.css": "text/css; charset=utf-8",
+    "icon.svg": "image/svg+xml",
 }
 _STREAM = "application/octet-stream"
 
