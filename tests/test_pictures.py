@@ -587,7 +587,6 @@ def test_a_bright_bar_is_found_in_a_single_section(tmp_path: Path) -> None:
     assert largest > 0.9 * inside.size
 
 
-@pytest.mark.slow
 def test_a_picture_narrower_than_the_field_of_view_is_refused(tmp_path: Path) -> None:
     Job("0" * 16, "ada", "a.png", WANTED, JobState.RUNNING, 0.0).save(tmp_path)
     (tmp_path / "upload").write_bytes(png(grey(40, 9)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from proofreading.pictures.jobs import Job, JobState, Wanted
-    from proofreading.pictures.queue import PictureLimits, PictureQueue
+    from proofreading.pictures.queue import PictureLimits, PictureQueue, open_pictures
     from proofreading.pictures.reading import PictureError
     from proofreading.pictures.routes import picture_routes
 
@@ -18,6 +18,7 @@ __all__ = [
     "PictureLimits",
     "PictureQueue",
     "Wanted",
+    "open_pictures",
     "picture_routes",
 ]
 
@@ -28,6 +29,7 @@ _HOMES = {
     "PictureLimits": "queue",
     "PictureQueue": "queue",
     "Wanted": "jobs",
+    "open_pictures": "queue",
     "picture_routes": "routes",
 }
 

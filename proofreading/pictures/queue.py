@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from configs import ConfigView
 from ffn.weights import builtin_networks
 from proofreading.errors import ProofreadingError, UnknownError
 from proofreading.pictures.jobs import LOG, RESULT, UPLOAD, Job, JobState, Wanted, load_job
@@ -50,6 +51,17 @@ class PictureLimits:
     upload_bytes: int = 1 << 28
     kept_s: float = _KEPT_S
     kept: int = _MOST_KEPT
+
+
+def open_pictures(config: ConfigView) -> PictureQueue:
+    """The queue of a project, in its output directory; close it in the end.
+
+    Args:
+      config: of the project; `proofreading` has the limits.
+    """
+    section = config.proofreading
+    limits = PictureLimits(section.waiting_pictures, section.picture_voxels, section.upload_bytes)
+    return PictureQueue(Path(config.output_dir) / "proofreading" / "pictures", limits)
 
 
 class TooManyError(PictureError):

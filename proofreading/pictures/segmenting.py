@@ -75,7 +75,7 @@ def segment_picture(
       (z, y, x) uint32.
 
     Raises:
-      ReconstructionError: a picture narrower than the field of view, or a network that cannot be used.
+      ReconstructionError: a network that cannot be used, or a picture that `require_room` refuses.
     """
     import fastremap
 
@@ -90,7 +90,6 @@ def segment_picture(
     padded = np.pad(changed, ((before, after), (0, 0), (0, 0)), mode="edge")
     image = ArrayVolume(padded, voxel_size_nm=voxel_size_nm)
     (each,) = resolve_passes(config.replace(preprocessing={}), image)
-    _require_room(voxels.shape, each.settings.options.fov_zyx)
     result = segment_subvolume(
         each.image,
         each.image.bounds,
@@ -114,7 +113,16 @@ def padding_of(sections: int, depth: int) -> tuple[int, int]:
     return missing // 2, missing - missing // 2
 
 
-def _require_room(shape: tuple[int, ...], fov_zyx: tuple[int, int, int]) -> None:
+def require_room(shape: tuple[int, ...], fov_zyx: tuple[int, int, int]) -> None:
+    """Refuses a picture whose sections are smaller than the field of view.
+
+    Args:
+      shape: (z, y, x) of the picture.
+      fov_zyx: of the network, voxels.
+
+    Raises:
+      PictureError: it is.
+    """
     if shape[1] < fov_zyx[1] or shape[2] < fov_zyx[2]:
         raise PictureError(
             f"sections of {shape[1]} x {shape[2]} voxels (y, x) are smaller than the field of view of "

@@ -61,9 +61,15 @@ def _work(folder: Path, most_voxels: int, say: Any) -> None:
     say(stage="reading the picture", progress=0.0)
     with _bounded_memory(_ROOM_BYTES + _BYTES_PER_VOXEL * most_voxels):
         picture = read_picture(folder / UPLOAD, most_voxels, job.wanted.dataset)
-    from proofreading.pictures.segmenting import network_info, picture_config, segment_picture
+    from proofreading.pictures.segmenting import (
+        network_info,
+        picture_config,
+        require_room,
+        segment_picture,
+    )
 
     info = network_info(job.wanted.network)
+    require_room(picture.voxels.shape, info.architecture.fov_zyx)
     size_nm = job.wanted.voxel_size_nm or info.voxel_size_nm or (1.0, 1.0, 1.0)
     notes = [*picture.notes, *_cautions(picture.voxels, info.voxel_size_nm, size_nm)]
     say(stage="loading the network", notes=notes, shape=picture.voxels.shape, voxel_size_nm=size_nm)

@@ -1,0 +1,119 @@
+"""Pictures behind the server's own guards: logins, roles, origins, sizes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+from served_project import OURS, PASSWORD, served
+
+from proofreading.pictures import PictureQueue, open_pictures
+from proofreading.pictures.routes import picture_routes
+from proofreading.server import auth
+from proofreading.server.app import make_app
+from proofreading.server.limits import Limits
+from proofreading.server.served import ServedProject
+
+ADDRESS = "/api/pictures?name=a.png&network=phantom"
+OCTETS = {"Content-Type": "application/octet-stream"}
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Iterator[tuple[ServedProject, PictureQueue, Any]]:
+    project = served(tmp_path, limits=Limits(upload_bytes=3000), proofreading="waiting_pictures: 3")
+    queue = getattr(project, "pictures", None) or open_pictures(project.config)
+    # Nothing is worked on here.
+    queue._work_on = lambda: None  # type: ignore[method-assign]
+    app = make_app(project)
+    if not any(getattr(route, "path", "") == "/api/pictures" for route in app.routes):
+        app.include_router(picture_routes(lambda: queue, auth.person_of, auth._proofreader))
+    yield project, queue, app
+    queue.close()
+    project.close()
+
+
+def client_of(app: Any, name: str | None) -> TestClient:
+    client = TestClient(app, "http://127.0.0.1:8765", headers=OURS)
+    if name is not None:
+        assert client.post("/api/session", json={"name": name, "password": PASSWORD}).status_code == 200
+    return client
+
+
+def png() -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((20, 20), np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_limits_are_those_of_the_config(pictures: Any) -> None:
+    project, queue, _ = pictures
+    assert queue.limits.waiting == 3 and queue.limits.voxels == project.config.proofreading.picture_voxels
+    assert queue.folder == Path(project.config.output_dir) / "proofreading" / "pictures"
+
+
+def test_pictures_need_a_login_and_work_needs_a_role(pictures: Any) -> None:
+    _, _, app = pictures
+    assert client_of(app, None).get("/api/pictures").status_code == 401
+    assert client_of(app, None).post(ADDRESS, content=png(), headers=OCTETS).status_code == 401
+    reader = client_of(app, "reader")
+    assert reader.get("/api/pictures").status_code == 200
+    assert reader.post(ADDRESS, content=png(), headers=OCTETS).status_code == 403
+    worker = client_of(app, "worker")
+    number = worker.post(ADDRESS, content=png(), headers=OCTETS).json()["id"]
+    assert worker.get(f"/api/pictures/{number}").json()["state"] == "waiting"
+    # Not even an admin sees what others uploaded.
+    assert client_of(app, "boss").get(f"/api/pictures/{number}").status_code == 404
+    assert client_of(app, "boss").delete(f"/api/pictures/{number}").status_code == 404
+
+
+def test_another_page_cannot_send_pictures(pictures: Any) -> None:
+    _, queue, app = pictures
+    worker = client_of(app, "worker")
+    for headers in ({"X-Requested-By": ""}, {"Origin": "https://elsewhere.example"}):
+        answer = worker.post(ADDRESS, content=png(), headers={**OCTETS, **headers})
+        assert answer.status_code == 403, headers
+    assert queue.jobs() == []
+
+
+def test_an_upload_that_says_or_turns_out_to_be_too_large_is_refused(pictures: Any) -> None:
+    _, queue, app = pictures
+    worker = client_of(app, "worker")
+    said = worker.post(ADDRESS, content=b"", headers={**OCTETS, "Content-Length": str(10 * 2**30)})
+    assert said.status_code == 413 and "nothing of it was kept" in said.json()["error"]
+
+    def parts() -> Iterator[bytes]:
+        for _ in range(100):
+            yield bytes(100)
+
+    assert worker.post(ADDRESS, content=parts(), headers=OCTETS).status_code == 413
+    assert queue.jobs() == [] and not list(queue.folder.glob("*"))
+
+
+def test_refusals_have_the_servers_one_shape(pictures: Any) -> None:
+    _, _, app = pictures
+    worker = client_of(app, "worker")
+    for answer in (
+        worker.post(ADDRESS, content=b"GIF89a..", headers=OCTETS),
+        worker.post(f"{ADDRESS}&voxel_size_nm=1,2", content=png(), headers=OCTETS),
+        worker.get("/api/pictures/none"),
+        worker.get("/api/pictures/none/section?kind=other"),
+    ):
+        assert 400 <= answer.status_code < 500 and set(answer.json()) == {"error", "kind"}
+    for _ in range(3):
+        assert worker.post(ADDRESS, content=png(), headers=OCTETS).status_code == 201
+    answer = worker.post(ADDRESS, content=png(), headers=OCTETS)
+    assert answer.status_code == 429 and "3 pictures are waiting already" in answer.json()["error"]
+
+
+def test_the_page_is_sent_with_the_servers_policy(pictures: Any) -> None:
+    _, _, app = pictures
+    answer = client_of(app, None).get("/pictures")
+    assert answer.status_code == 200
+    policy = answer.headers["content-security-policy"]
+    assert "script-src 'self'" in policy and "'unsafe-inline'" not in policy.split("style-src")[0]
