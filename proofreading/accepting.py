@@ -77,15 +77,19 @@ def carry_out(state: ProofreadingState, candidate: Candidate, answer: Answer) ->
         return state.split(state.neuron_of(first), side_a, side_b, **told)
     if candidate.kind is TaskKind.END:
         second = answer.partner or 0
-    if candidate.kind is TaskKind.REFUSED and _has_sides(candidate) and not answer.forced:
-        side_a, side_b = _sides(candidate.evidence)
-        neuron = state.neuron_of(int(candidate.evidence["loses"]))
-        state.split(neuron, side_a, side_b, client_key=_key(answer, "cut"), expected=seen, **told)
-        # The split has compared what the person saw, and changed it.
-        seen = None
-    told |= {"client_key": _key(answer), "expected": seen, "force": answer.forced}
     point = None if candidate.kind is TaskKind.END else candidate.point_nm
-    return state.merge(first, second, candidate.point_nm, point, **told)
+    merge = {**told, "client_key": _key(answer), "force": answer.forced}
+    if candidate.kind is not TaskKind.REFUSED or not _has_sides(candidate) or answer.forced:
+        return state.merge(first, second, candidate.point_nm, point, expected=seen, **merge)
+    side_a, side_b = _sides(candidate.evidence)
+    neuron = state.neuron_of(int(candidate.evidence["loses"]))
+    cut = state.split(neuron, side_a, side_b, client_key=_key(answer, "cut"), expected=seen, **told)
+    try:
+        # The split has compared what the person saw, and changed it.
+        return state.merge(first, second, candidate.point_nm, point, **merge)
+    except ProofreadingError:
+        state.undo(cut.id, client_key=_key(answer, "uncut"), **told)
+        raise
 
 
 def _key(answer: Answer, what: str = "") -> str:

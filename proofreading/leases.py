@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
 from proofreading.errors import LeaseError
-from proofreading.queue_tables import leases, tasks
+from proofreading.queue_tables import answers, leases, tasks
 
 
 class Lease(NamedTuple):
@@ -37,7 +37,7 @@ class Lease(NamedTuple):
 
 
 def grant(connection: Connection, task: int, person: str, now: float, seconds: float) -> Lease | None:
-    """Gives a task to a person; None where it is with somebody, or is settled.
+    """Gives a task to a person; None where it is with somebody, is settled, or has an answer not carried out.
 
     Args:
       connection: in a transaction that writes.
@@ -48,7 +48,8 @@ def grant(connection: Connection, task: int, person: str, now: float, seconds: f
     """
     found = Lease(task, secrets.token_hex(16), person, now + seconds)
     state = connection.execute(sql.select(tasks.c.state).where(tasks.c.id == task).with_for_update()).scalar()
-    if state != "open":
+    unfinished = sql.exists().where(answers.c.task == task, answers.c.state == "pending")
+    if state != "open" or connection.execute(sql.select(unfinished)).scalar():
         return None
     insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(leases)
     values = found._asdict()

@@ -20,25 +20,27 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from agglomeration.database import Database
+from agglomeration.database import Database, DatabaseError
 from agglomeration.runs import finished_run
 from configs import ConfigView
+from configs.errors import ReconstructionError
 from proofreading import answers, leases, queue_figures, task_rows
-from proofreading.accepting import carry_out, changes_neurons, require_partner
-from proofreading.agenda import Agenda, Entry
+from proofreading.accepting import carry_out
+from proofreading.agenda import Agenda
+from proofreading.answering import finish_answer, write_answer
 from proofreading.answers import Answer
 from proofreading.decided import learnt_beyond, read_decisions
 from proofreading.edits import Edit, Kind
-from proofreading.errors import ConflictError, LeaseError, ProofreadingError, SomaError, UnknownError
+from proofreading.errors import ConflictError, ProofreadingError, UnknownError
 from proofreading.leases import Lease
 from proofreading.lengths import lengths_of
+from proofreading.queue_memory import QueueMemory
 from proofreading.state import ProofreadingState
 from proofreading.task_sources import find_candidates
 from proofreading.tasks import Candidate, Task, TaskKind, TaskState, Verdict
 from proofreading.timing import ExpectedSeconds
 
 Clock = Callable[[], float]
-_DECIDING = (Verdict.ACCEPT, Verdict.REJECT)
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ def open_queue(config: ConfigView, state: ProofreadingState, clock: Clock = time
     decisions = read_decisions(database, run, lengths)
     with database.reading() as connection:
         beyond = learnt_beyond(decisions, *queue_figures.ends_that_went_on(connection))
-    found = find_candidates(database, run, decisions, lengths, section, beyond)
+        rejected = queue_figures.rejected_pairs(connection)
+    found = find_candidates(database, run, decisions, lengths, section, beyond, rejected)
     agenda = Agenda(state, lengths, ExpectedSeconds.of(section), beyond)
     return TaskQueue(state, agenda, section, found, run, clock)
 
@@ -119,18 +122,17 @@ class TaskQueue:
         run: int,
         clock: Clock = time.time,
     ) -> None:
-        self._state, self._agenda, self._section, self._clock = state, agenda, section, clock
+        self._state, self._section, self._clock = state, section, clock
+        self._memory = QueueMemory(state, agenda)
         self._lock = threading.RLock()
         self._changes: deque[tuple[Edit, tuple[int, ...]]] = deque()
-        self._leases: dict[int, Lease] = {}
-        self._elsewhere: set[int] = set()
-        self._answered: dict[int, set[str]] = {}
-        self._skipped: dict[str, set[int]] = {}
         state.subscribe(lambda edit, changed: self._changes.append((edit, changed)))
         with self._database.writing() as connection:
             task_rows.write(connection, run, candidates)
         self._reconcile()
-        self._load()
+        with self._database.reading() as connection:
+            self._memory.load(connection)
+        self._changes.clear()
 
     @property
     def _database(self) -> Database:
@@ -155,15 +157,17 @@ class TaskQueue:
                 with self._database.writing() as connection:
                     self._reap(connection)
                     for skipped_too in (False, True):
-                        self._take(connection, person, n, kinds, skipped_too, taken, granted)
+                        suits = self._memory.suits(person, kinds, skipped_too)
+                        while len(granted) < n and (entry := self._memory.agenda.take(suits)) is not None:
+                            taken.append(entry.candidate.id)
+                            granted += self._grant(connection, entry.candidate.id, person)
             except BaseException:
                 for number in taken:
-                    self._agenda.offer(number)
+                    self._memory.returned(number)
                 raise
-            self._elsewhere |= set(taken) - {lease.task for lease in granted}
-            self._leases |= {lease.task: lease for lease in granted}
             for lease in granted:
-                self._skipped.get(person, set()).discard(lease.task)
+                self._memory.handed_out(lease)
+            self._memory.elsewhere |= set(taken) - {lease.task for lease in granted}
             tasks = self._views([lease.task for lease in granted])
             return [
                 LeasedTask(task, lease.lease, lease.until) for task, lease in zip(tasks, granted, strict=True)
@@ -186,7 +190,7 @@ class TaskQueue:
             with self._database.writing() as connection:
                 seconds = self._section.lease_seconds
                 found = leases.extend(connection, task, lease, self._clock(), seconds)
-            self._leases[task] = found
+            self._memory.leases[task] = found
             return found.until
 
     def release(self, task: int, lease: str) -> None:
@@ -203,7 +207,7 @@ class TaskQueue:
             with self._database.writing() as connection:
                 leases.require(connection, task, lease, self._clock())
                 leases.end(connection, lease)
-            self._return(task)
+            self._memory.returned(task)
 
     def answer(
         self,
@@ -247,9 +251,10 @@ class TaskQueue:
             )
             with self._database.writing() as connection:
                 before = answers.find(connection, client_key)
-                found = before or self._write_answer(connection, given)
+                reviews, now = self._section.reviews, self._clock()
+                found = before or write_answer(connection, self._memory, given, reviews, now)
             if before is None and found.state == "counted":
-                self._follow_answer(found)
+                self._memory.answered(found, is_open=not self._is_settled(found.task))
             if (found.task, found.person) != (task, person):
                 raise ProofreadingError(f"key '{client_key}' was used for another answer; choose a new one")
             if found.state == "void":
@@ -301,17 +306,8 @@ class TaskQueue:
         """
         with self._lock:
             self._catch_up()
-            entries = [
-                (-entry.value, number)
-                for number, entry in self._agenda.entries.items()
-                if kind in (None, entry.candidate.kind) and state in (None, self._state_of(number))
-            ]
-            numbers = [number for _, number in sorted(entries)[:limit]]
-            closed = {TaskState.SETTLED, TaskState.RETIRED} & ({state} if state else {*TaskState})
             with self._database.reading() as connection:
-                rows = task_rows.read(connection, *(each.value for each in closed)) if closed else []
-            numbers += [row.candidate.id for row in rows if kind in (None, row.candidate.kind)]
-            return self._views(numbers[:limit])
+                return self._memory.listed(connection, state, kind, limit)
 
     def progress(self, person: str) -> dict[str, Any]:
         """How far the work is.
@@ -325,126 +321,37 @@ class TaskQueue:
         """
         with self._lock:
             self._catch_up()
-            by_kind = {kind.value: 0 for kind in TaskKind}
-            for entry in self._agenda.entries.values():
-                by_kind[entry.candidate.kind.value] += not entry.is_stale
             with self._database.reading() as connection:
                 figures = queue_figures.figures(connection, person, self._now()[:10])
-            return {
-                "open": sum(by_kind.values()),
-                **figures,
-                "left_nm": self._agenda.left_nm(),
-                "by_kind": by_kind,
-            }
-
-    def _write_answer(self, connection: Connection, given: Answer) -> Answer:
-        """Checks an answer and writes it; settles its task unless that takes an edit."""
-        row = task_rows.read_one(connection, given.task, for_update=True)
-        held = leases.require(connection, given.task, given.lease, self._clock())
-        entry = self._agenda.entries.get(given.task)
-        if held.person != given.person or row is None or entry is None:
-            raise LeaseError(f"task {given.task} is not with you any more; take the next one")
-        require_partner(entry.candidate, given.verdict, given.partner)
-        if given.verdict in _DECIDING and (entry.is_stale or self._versions(entry) != given.versions):
-            raise ConflictError(f"the neurons of task {given.task} have changed since; look at it again")
-        before = answers.of_task(connection, given.task)
-        enough = answers.agreeing(before, given.verdict, given.person) + 1 >= self._section.reviews
-        decides = given.verdict in _DECIDING and enough
-        values = dict(vars(given))
-        if decides and given.verdict is Verdict.ACCEPT:
-            values["gained_nm"] = self._agenda.gain_of(given.task, given.partner)
-        if decides and changes_neurons(entry.candidate, given.verdict):
-            return answers.add(connection, Answer(**{**values, "state": "pending"}))
-        written = answers.add(connection, Answer(**values))
-        if decides:
-            answers.settle(connection, given.task, given.verdict, None)
-        else:
-            leases.end(connection, given.lease)
-        return written
-
-    def _follow_answer(self, given: Answer) -> None:
-        """Notes in memory what was written of an answer."""
-        self._leases.pop(given.task, None)
-        if given.task not in self._agenda.entries:
-            return
-        if given.seconds is not None and given.verdict is not Verdict.SKIP:
-            self._agenda.learn(self._agenda.entries[given.task].candidate.kind, given.seconds)
-        with self._database.reading() as connection:
-            row = task_rows.read_one(connection, given.task)
-        if row is None or row.state != "open":
-            self._agenda.remove(given.task)
-            self._answered.pop(given.task, None)
-            return
-        if given.verdict is Verdict.SKIP:
-            self._skipped.setdefault(given.person, set()).add(given.task)
-        else:
-            self._answered.setdefault(given.task, set()).add(given.person)
-        self._agenda.offer(given.task)
+            return {**figures, **self._memory.progress()}
 
     def _carry_out(self, given: Answer) -> int:
-        """Makes the edit of a pending answer, and counts it."""
-        candidate = self._candidate(given.task)
-        try:
-            edit = carry_out(self._state, candidate, given)
-        except (ConflictError, SomaError, UnknownError) as error:
-            with self._database.writing() as connection:
-                answers.void(connection, given)
-            if isinstance(error, UnknownError):
-                raise ConflictError(f"task {given.task} is about what is no more: {error}") from error
-            raise
-        with self._database.writing() as connection:
-            answers.count(connection, given, edit.id)
-            answers.settle(connection, given.task, given.verdict, edit.id)
-        self._follow_answer(given)
-        return edit.id
+        """Makes the edit of a pending answer; gives its number."""
+        with self._database.reading() as connection:
+            candidate = self._memory.candidate(connection, given.task)
+        edit = finish_answer(self._state, candidate, given, carry_out)
+        self._memory.answered(given, is_open=False)
+        return edit
 
-    def _take(
-        self,
-        connection: Connection,
-        person: str,
-        n: int,
-        kinds: Collection[TaskKind] | None,
-        skipped_too: bool,
-        taken: list[int],
-        granted: list[Lease],
-    ) -> None:
-        """Takes tasks from the agenda and leases them, until there are enough."""
-        skipped = () if skipped_too else self._skipped.get(person, ())
-
-        def suits(entry: Entry) -> bool:
-            number = entry.candidate.id
-            wanted = kinds is None or entry.candidate.kind in kinds
-            return wanted and number not in skipped and person not in self._answered.get(number, ())
-
-        while len(granted) < n:
-            entry = self._agenda.take(suits)
-            if entry is None:
-                return
-            taken.append(entry.candidate.id)
-            seconds = self._section.lease_seconds
-            found = leases.grant(connection, entry.candidate.id, person, self._clock(), seconds)
-            if found is not None:
-                granted.append(found)
+    def _grant(self, connection: Connection, task: int, person: str) -> list[Lease]:
+        """The lease of a task, or none."""
+        found = leases.grant(connection, task, person, self._clock(), self._section.lease_seconds)
+        return [] if found is None else [found]
 
     def _reap(self, connection: Connection) -> None:
         """Returns tasks whose leases have ended, here or at another server of the same database."""
         for number in leases.reap(connection, self._clock()):
-            self._return(number)
-        if not self._elsewhere:
+            self._memory.returned(number)
+        if not self._memory.elsewhere:
             return
         held = {lease.task for lease in leases.living(connection)}
-        for number in sorted(self._elsewhere - held):
+        for number in sorted(self._memory.elsewhere - held):
             row = task_rows.read_one(connection, number)
             if row is None or row.state != "open":
-                self._agenda.remove(number)
+                self._memory.closed(number)
             else:
-                self._return(number)
-            self._elsewhere.discard(number)
-
-    def _return(self, number: int) -> None:
-        self._leases.pop(number, None)
-        if number in self._agenda.entries:
-            self._agenda.offer(number)
+                self._memory.returned(number)
+            self._memory.elsewhere.discard(number)
 
     def _catch_up(self) -> None:
         """Follows the edits that were made since."""
@@ -452,20 +359,18 @@ class TaskQueue:
             edit, changed = self._changes.popleft()
             if edit.kind in (Kind.UNDO, Kind.REDO) and edit.target is not None:
                 self._follow_undo(edit.target, undone=edit.kind is Kind.UNDO)
-            self._agenda.refresh(changed)
+            self._memory.agenda.refresh(changed)
 
     def _follow_undo(self, edit: int, *, undone: bool) -> None:
         """Opens the tasks that an edit had settled again, or settles them again."""
         with self._database.writing() as connection:
             for row in task_rows.read_by_edit(connection, edit):
-                number = row.candidate.id
                 if undone and row.state == "settled":
-                    answers.reopen(connection, number)
-                    self._answered.pop(number, None)
-                    self._agenda.add(row.candidate)
+                    answers.reopen(connection, row.candidate.id)
+                    self._memory.opened(row.candidate)
                 elif not undone and row.state == "open":
-                    answers.settle(connection, number, Verdict.ACCEPT, edit)
-                    self._agenda.remove(number)
+                    answers.settle(connection, row.candidate.id, Verdict.ACCEPT, edit)
+                    self._memory.closed(row.candidate.id)
 
     def _reconcile(self) -> None:
         """Does what a kill left undone: pending answers, and undos whose tasks were not opened."""
@@ -475,77 +380,24 @@ class TaskQueue:
         for given in left:
             try:
                 self._carry_out(given)
-            except (ConflictError, SomaError):
+            except DatabaseError:
+                raise
+            except ReconstructionError:
+                # It is void now, and its task is asked again.
                 continue
         for row in rows:
             undone = self._state.edit(row.edit or 0).undone_by is not None
             if undone == (row.state == "settled"):
                 self._follow_undo(row.edit or 0, undone=undone)
 
-    def _load(self) -> None:
-        """Fills the memory from the tables."""
+    def _is_settled(self, task: int) -> bool:
         with self._database.reading() as connection:
-            rows = task_rows.read(connection, "open")
-            held = leases.living(connection)
-            given = queue_figures.given(connection)
-        self._leases = {lease.task: lease for lease in held}
-        self._answered, self._skipped = given.answered, given.skipped
-        for kind, seconds in given.seconds:
-            self._agenda.learn(kind, seconds)
-        self._agenda.fill((row.candidate for row in rows), lambda number: number not in self._leases)
-        self._changes.clear()
-
-    def _candidate(self, number: int) -> Candidate:
-        entry = self._agenda.entries.get(number)
-        if entry is not None:
-            return entry.candidate
-        with self._database.reading() as connection:
-            row = task_rows.read_one(connection, number)
-        if row is None:
-            raise UnknownError(f"there is no task {number}")
-        return row.candidate
-
-    def _versions(self, entry: Entry) -> dict[int, int]:
-        return {neuron: self._state.version_of(neuron) for neuron in entry.neurons if neuron}
-
-    def _state_of(self, number: int) -> TaskState:
-        """Of a task in the agenda."""
-        if self._agenda.entries[number].is_stale:
-            return TaskState.STALE
-        if number in self._leases:
-            return TaskState.LEASED
-        return TaskState.ANSWERED if self._answered.get(number) else TaskState.OPEN
+            row = task_rows.read_one(connection, task)
+        return row is None or row.state != "open"
 
     def _views(self, numbers: list[int]) -> list[Task]:
-        """Tasks as they are now. Raises UnknownError: there is none of a number."""
         with self._database.reading() as connection:
-            commented = queue_figures.comments_of(connection, numbers)
-            closed = {
-                number: task_rows.read_one(connection, number)
-                for number in numbers
-                if number not in self._agenda.entries
-            }
-        found = []
-        for number in numbers:
-            entry = self._agenda.entries.get(number)
-            row = closed.get(number)
-            if entry is not None:
-                state = self._state_of(number)
-            elif row is not None:
-                entry, state = self._agenda.appraised(row.candidate), TaskState(row.state)
-                entry.value = 0.0
-            else:
-                raise UnknownError(f"there is no task {number}")
-            found.append(self._view(entry, state, commented.get(number, 0)))
-        return found
-
-    def _view(self, entry: Entry, state: TaskState, comments: int) -> Task:
-        each = entry.candidate
-        return Task(
-            *(each.id, each.kind, each.supervoxels, each.point_nm, each.probability, each.evidence),
-            *(entry.neurons, self._versions(entry), entry.value, self._agenda.seconds_of(each.kind)),
-            *(state, comments),
-        )
+            return self._memory.views(connection, numbers)
 
     def _now(self) -> str:
         return datetime.fromtimestamp(self._clock(), timezone.utc).isoformat(timespec="seconds")

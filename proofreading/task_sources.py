@@ -12,7 +12,7 @@ Inputs: the decisions of a run, lengths. Outputs: `Candidate`s; nothing is writt
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from agglomeration.tables import State
 from configs import ConfigView
 from proofreading.decided import Decisions, evidence_of, point_of
 from proofreading.lengths import Lengths
-from proofreading.suspects import mergers, refusals
+from proofreading.suspects import contradicted, mergers, refusals
 from proofreading.tasks import Candidate, TaskKind
 from proofreading.value import Beyond
 
@@ -30,7 +30,13 @@ _NEAR_TIP_NM = 250.0
 
 
 def find_candidates(
-    database: Database, run: int, decisions: Decisions, lengths: Lengths, section: ConfigView, beyond: Beyond
+    database: Database,
+    run: int,
+    decisions: Decisions,
+    lengths: Lengths,
+    section: ConfigView,
+    beyond: Beyond,
+    rejected: Collection[tuple[int, int]] = (),
 ) -> list[Candidate]:
     """All that people are asked about a run.
 
@@ -41,11 +47,16 @@ def find_candidates(
       lengths: of all supervoxels.
       section: the config's `proofreading`.
       beyond: what lies beyond ends.
+      rejected: pairs that people have said are two cells; merges of them are suspected.
+
+    Returns:
+      One for each number, in ascending order; of several that of the highest probability.
 
     Raises:
       DatabaseError: the database cannot be read.
     """
     found = [*joins(decisions, section), *refusals(database, run, decisions)]
+    found += contradicted(decisions, rejected)
     if section.suspected_mergers:
         found += mergers(database, run, decisions, lengths, section)
     if section.loose_ends:

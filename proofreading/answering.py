@@ -1,0 +1,110 @@
+"""Taking an answer: what has to hold before it is written, and what is done after it is.
+
+The two steps are transactions of their own, with the edit between them (`proofreading.answers`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from sqlalchemy import Connection
+
+from agglomeration.database import DatabaseError
+from configs.errors import ReconstructionError
+from proofreading import answers, leases, task_rows
+from proofreading.accepting import changes_neurons, require_partner
+from proofreading.answers import Answer
+from proofreading.edits import Edit
+from proofreading.errors import ConflictError, LeaseError, UnknownError
+from proofreading.queue_memory import QueueMemory
+from proofreading.state import ProofreadingState
+from proofreading.tasks import Candidate, Verdict
+
+_DECIDING = (Verdict.ACCEPT, Verdict.REJECT)
+
+
+def write_answer(
+    connection: Connection, memory: QueueMemory, given: Answer, reviews: int, now: float
+) -> Answer:
+    """Checks an answer and writes it; settles its task unless that takes an edit.
+
+    An earlier answer of another person agrees whatever has become of the neurons since: the question is the
+    same, and the last one to answer has seen them as they are.
+
+    Args:
+      connection: in a transaction that writes.
+      memory: of the queue.
+      given: the answer.
+      reviews: how many people have to agree.
+      now: the time, seconds since the epoch.
+
+    Returns:
+      The answer with its number: pending if it takes an edit, else counted.
+
+    Raises:
+      LeaseError: the task is not with this person (any more).
+      ConflictError: its neurons have changed since.
+      ProofreadingError: an answer that makes no sense.
+    """
+    row = task_rows.read_one(connection, given.task, for_update=True)
+    held = leases.require(connection, given.task, given.lease, now)
+    entry = memory.agenda.entries.get(given.task)
+    if held.person != given.person or row is None or entry is None:
+        raise LeaseError(f"task {given.task} is not with you any more; take the next one")
+    require_partner(entry.candidate, given.verdict, given.partner)
+    if given.verdict in _DECIDING and (entry.is_stale or memory.versions(entry) != given.versions):
+        raise ConflictError(f"the neurons of task {given.task} have changed since; look at it again")
+    before = answers.of_task(connection, given.task)
+    enough = answers.agreeing(before, given.verdict, given.person) + 1 >= reviews
+    decides = given.verdict in _DECIDING and enough
+    if decides and given.verdict is Verdict.ACCEPT:
+        given = replace(given, gained_nm=memory.agenda.gain_of(given.task, given.partner))
+    if decides and changes_neurons(entry.candidate, given.verdict):
+        return answers.add(connection, replace(given, state="pending"))
+    written = answers.add(connection, given)
+    if decides:
+        answers.settle(connection, given.task, given.verdict, None)
+    else:
+        leases.end(connection, given.lease)
+    return written
+
+
+def finish_answer(
+    state: ProofreadingState,
+    candidate: Candidate,
+    given: Answer,
+    carry_out: Callable[[ProofreadingState, Candidate, Answer], Edit],
+) -> int:
+    """Makes the edit of a pending answer, and counts it; one that cannot be made is void.
+
+    Where it is not known whether it was made, since the database failed, the answer stays pending.
+
+    Args:
+      state: of the neurons.
+      candidate: of the task.
+      given: pending.
+      carry_out: makes the edit, however often it is called.
+
+    Returns:
+      Number of the edit.
+
+    Raises:
+      ConflictError: the neurons have changed since.
+      SomaError: two cell bodies would be joined.
+      ReconstructionError: the edit cannot be made.
+    """
+    try:
+        edit = carry_out(state, candidate, given)
+    except DatabaseError:
+        raise
+    except ReconstructionError as error:
+        with state.database.writing() as connection:
+            answers.void(connection, given)
+        if isinstance(error, UnknownError):
+            raise ConflictError(f"task {given.task} is about what is no more: {error}") from error
+        raise
+    with state.database.writing() as connection:
+        answers.count(connection, given, edit.id)
+        answers.settle(connection, given.task, given.verdict, edit.id)
+    return edit.id

@@ -1,0 +1,199 @@
+"""What a queue keeps in memory of its tasks: their order, who has them, who was asked, and how they look now.
+
+All of it follows from the tables and from the neurons, and is made anew when the queue is opened. Not for
+several threads at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from sqlalchemy import Connection
+
+from proofreading import queue_figures, task_rows
+from proofreading.agenda import Agenda, Entry
+from proofreading.answers import Answer
+from proofreading.errors import UnknownError
+from proofreading.leases import Lease, living
+from proofreading.state import ProofreadingState
+from proofreading.tasks import Candidate, Task, TaskKind, TaskState, Verdict
+
+
+class QueueMemory:
+    """The tasks of a queue.
+
+    Args:
+      state: of the neurons.
+      agenda: over this state.
+
+    Attributes:
+      agenda: the tasks that are not settled.
+      leases: of tasks that are with somebody.
+      elsewhere: tasks that the database did not give out, though nobody was known to have them.
+    """
+
+    def __init__(self, state: ProofreadingState, agenda: Agenda) -> None:
+        self.agenda = agenda
+        self.leases: dict[int, Lease] = {}
+        self.elsewhere: set[int] = set()
+        self._answered: dict[int, set[str]] = {}
+        self._skipped: dict[str, set[int]] = {}
+        self._state = state
+
+    def load(self, connection: Connection) -> None:
+        """Reads everything anew.
+
+        Args:
+          connection: to read from.
+        """
+        self.leases = {lease.task: lease for lease in living(connection)}
+        self.elsewhere = set()
+        given = queue_figures.given(connection)
+        self._answered, self._skipped = given.answered, given.skipped
+        for kind, seconds in given.seconds:
+            self.agenda.learn(kind, seconds)
+        rows = task_rows.read(connection, "open")
+        self.agenda.fill((row.candidate for row in rows), lambda number: number not in self.leases)
+
+    def suits(
+        self, person: str, kinds: Collection[TaskKind] | None, skipped_too: bool
+    ) -> Callable[[Entry], bool]:
+        """Whether a task may be handed to a person.
+
+        Args:
+          person: who.
+          kinds: only these; None = all.
+          skipped_too: also those that this person skipped.
+        """
+        skipped = set() if skipped_too else self._skipped.get(person, set())
+
+        def suits(entry: Entry) -> bool:
+            number = entry.candidate.id
+            wanted = kinds is None or entry.candidate.kind in kinds
+            return wanted and number not in skipped and person not in self._answered.get(number, ())
+
+        return suits
+
+    def handed_out(self, lease: Lease) -> None:
+        """A task is with somebody from now on."""
+        self.leases[lease.task] = lease
+        self._skipped.get(lease.person, set()).discard(lease.task)
+
+    def returned(self, number: int) -> None:
+        """A task is with nobody any more."""
+        self.leases.pop(number, None)
+        if number in self.agenda.entries:
+            self.agenda.offer(number)
+
+    def closed(self, number: int) -> None:
+        """A task is settled, or retired."""
+        self.leases.pop(number, None)
+        self._answered.pop(number, None)
+        self.agenda.remove(number)
+
+    def opened(self, candidate: Candidate) -> None:
+        """A settled task is asked again, and nobody has answered it."""
+        self._answered.pop(candidate.id, None)
+        self.agenda.add(candidate)
+
+    def answered(self, given: Answer, *, is_open: bool) -> None:
+        """Somebody has answered a task, which is with nobody any more.
+
+        Args:
+          given: the answer.
+          is_open: the task is to be asked again.
+        """
+        entry = self.agenda.entries.get(given.task)
+        if entry is not None and given.seconds is not None and given.verdict is not Verdict.SKIP:
+            self.agenda.learn(entry.candidate.kind, given.seconds)
+        if not is_open:
+            self.closed(given.task)
+            return
+        if given.verdict is Verdict.SKIP:
+            self._skipped.setdefault(given.person, set()).add(given.task)
+        else:
+            self._answered.setdefault(given.task, set()).add(given.person)
+        self.returned(given.task)
+
+    def versions(self, entry: Entry) -> dict[int, int]:
+        """Of a task's neurons; one that has just gone is left out."""
+        found = {}
+        for neuron in filter(None, entry.neurons):
+            try:
+                found[neuron] = self._state.version_of(neuron)
+            except UnknownError:
+                continue
+        return found
+
+    def candidate(self, connection: Connection, number: int) -> Candidate:
+        """What a task asks. Raises UnknownError: there is none of this number."""
+        if number in self.agenda.entries:
+            return self.agenda.entries[number].candidate
+        row = task_rows.read_one(connection, number)
+        if row is None:
+            raise UnknownError(f"there is no task {number}")
+        return row.candidate
+
+    def listed(
+        self, connection: Connection, state: TaskState | None, kind: TaskKind | None, limit: int
+    ) -> list[Task]:
+        """Tasks, those worth most first, then those that are settled or retired.
+
+        Args:
+          connection: to read from.
+          state: only these; None = all.
+          kind: only these; None = all.
+          limit: how many at most.
+        """
+        entries = [
+            (-entry.value, number)
+            for number, entry in self.agenda.entries.items()
+            if kind in (None, entry.candidate.kind) and state in (None, self._state_of(number))
+        ]
+        numbers = [number for _, number in sorted(entries)[:limit]]
+        closed = {TaskState.SETTLED, TaskState.RETIRED} & ({state} if state else {*TaskState})
+        if closed and len(numbers) < limit:
+            rows = task_rows.read(connection, *(each.value for each in closed))
+            numbers += [row.candidate.id for row in rows if kind in (None, row.candidate.kind)]
+        return self.views(connection, numbers[:limit])
+
+    def views(self, connection: Connection, numbers: list[int]) -> list[Task]:
+        """Tasks as they are now. Raises UnknownError: there is none of a number."""
+        commented = queue_figures.comments_of(connection, numbers)
+        found = []
+        for number in numbers:
+            entry = self.agenda.entries.get(number)
+            if entry is not None:
+                state = self._state_of(number)
+            else:
+                row = task_rows.read_one(connection, number)
+                if row is None:
+                    raise UnknownError(f"there is no task {number}")
+                entry, state = self.agenda.appraised(row.candidate), TaskState(row.state)
+                entry.value = 0.0
+            found.append(self._view(entry, state, commented.get(number, 0)))
+        return found
+
+    def progress(self) -> Mapping[str, Any]:
+        """How much there is to do: `open`, `left_nm` (the value of all open tasks), `by_kind`."""
+        by_kind = {kind.value: 0 for kind in TaskKind}
+        for entry in self.agenda.entries.values():
+            by_kind[entry.candidate.kind.value] += not entry.is_stale
+        return {"open": sum(by_kind.values()), "left_nm": self.agenda.left_nm(), "by_kind": by_kind}
+
+    def _state_of(self, number: int) -> TaskState:
+        """Of a task in the agenda."""
+        if self.agenda.entries[number].is_stale:
+            return TaskState.STALE
+        if number in self.leases:
+            return TaskState.LEASED
+        return TaskState.ANSWERED if self._answered.get(number) else TaskState.OPEN
+
+    def _view(self, entry: Entry, state: TaskState, comments: int) -> Task:
+        each = entry.candidate
+        return Task(
+            *(each.id, each.kind, each.supervoxels, each.point_nm, each.probability, each.evidence),
+            *(entry.neurons, self.versions(entry), entry.value, self.agenda.seconds_of(each.kind)),
+            *(state, comments),
+        )
