@@ -131,12 +131,24 @@ def dataset_text(grid: ChunkGrid, folder: str) -> str:
 
 
 def edges_path(folder: Path, grid: ChunkGrid, at: Zyx) -> Path:
-    """Where the edges of a chunk go."""
+    """Where the edges of a chunk go.
+
+    Args:
+      folder: of all files.
+      grid: the chunks.
+      at: the chunk (zyx).
+    """
     return folder / "edges" / f"edges_{grid.name(at)}.proto.zst"
 
 
 def components_path(folder: Path, grid: ChunkGrid, at: Zyx) -> Path:
-    """Where the components of a chunk go."""
+    """Where the components of a chunk go.
+
+    Args:
+      folder: of all files.
+      grid: the chunks.
+      at: the chunk (zyx).
+    """
     return folder / "components" / f"components_{grid.name(at)}.proto"
 
 

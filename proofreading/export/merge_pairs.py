@@ -85,7 +85,18 @@ def places_of(neurons: NeuronMap, supervoxels: np.ndarray) -> np.ndarray:
 
 
 def key_of(neurons: NeuronMap, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Numbers (n,) int64 of pairs (n,) uint64, the same in either order."""
+    """Numbers of pairs, the same in either order.
+
+    Args:
+      neurons: of every supervoxel.
+      first, second: (n,) uint64.
+
+    Returns:
+      (n,) int64.
+
+    Raises:
+      ProofreadingError: a supervoxel that is not in the map.
+    """
     a, b = places_of(neurons, first), places_of(neurons, second)
     return np.minimum(a, b) * np.int64(len(neurons)) + np.maximum(a, b)
 

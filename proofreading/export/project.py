@@ -117,7 +117,19 @@ def export_state(
     options: ExportOptions,
     tell: Tell = lambda _: None,
 ) -> list[Path]:
-    """Writes the neurons of a state that is open; see `export_project`."""
+    """Writes the neurons of a state that is open.
+
+    Args:
+      config: of the project.
+      state: its neurons.
+      kinds, output, options, tell: see `export_project`.
+
+    Returns:
+      What was written.
+
+    Raises:
+      ReconstructionError: see `export_project`.
+    """
     snapshot = take_snapshot(state, Path(config.output_dir))
     written: list[Path] = []
     if "csv" in kinds:
