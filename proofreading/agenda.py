@@ -71,7 +71,12 @@ Rank = Callable[[Entry, float], float]
 
 
 def by_value(entry: Entry, seconds: float) -> float:
-    """Gain of run length per second: the order that people work in."""
+    """Gain of run length per second: the order that people work in.
+
+    Args:
+      entry: the task.
+      seconds: that an answer is expected to take.
+    """
     return entry.value / seconds
 
 

@@ -176,16 +176,32 @@ def learnt_beyond(decisions: Decisions, went_on: int = 0, ended: int = 0) -> Bey
 
 
 def evidence_of(edges: ScoredEdges, row: int) -> dict[str, Any]:
-    """What is known of a pair, without what is not."""
+    """What is known of a pair, without what is not.
+
+    Args:
+      edges: of a run.
+      row: of the pair.
+    """
     found = {"certainty": float(edges.certainty[row])}
     found |= {name: float(column[row]) for name, column in edges.evidence.items()}
     return {name: float(f"{value:.4g}") for name, value in found.items() if np.isfinite(value)}
 
 
 def placed(supervoxel: int, point_nm: Any) -> list[Any]:
+    """A supervoxel and a point of it, as JSON values.
+
+    Args:
+      supervoxel: its ID.
+      point_nm: z, y, x.
+    """
     return [str(supervoxel), [round(float(value), 1) for value in point_nm]]
 
 
 def point_of(point_nm: np.ndarray) -> Point:
+    """A point as plain numbers.
+
+    Args:
+      point_nm: (3,) z, y, x.
+    """
     z, y, x = point_nm.tolist()
     return z, y, x
