@@ -13,9 +13,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from served_project import OURS, PASSWORD, served
 
-from proofreading.pictures import PictureQueue, open_pictures
-from proofreading.pictures.routes import picture_routes
-from proofreading.server import auth
+from proofreading.pictures import PictureQueue
 from proofreading.server.app import make_app
 from proofreading.server.limits import Limits
 from proofreading.server.served import ServedProject
@@ -27,14 +25,10 @@ OCTETS = {"Content-Type": "application/octet-stream"}
 @pytest.fixture
 def pictures(tmp_path: Path) -> Iterator[tuple[ServedProject, PictureQueue, Any]]:
     project = served(tmp_path, limits=Limits(upload_bytes=3000), proofreading="waiting_pictures: 3")
-    queue = getattr(project, "pictures", None) or open_pictures(project.config)
+    queue = project.pictures
     # Nothing is worked on here.
     queue._work_on = lambda: None  # type: ignore[method-assign]
-    app = make_app(project)
-    if not any(getattr(route, "path", "") == "/api/pictures" for route in app.routes):
-        app.include_router(picture_routes(lambda: queue, auth.person_of, auth._proofreader))
-    yield project, queue, app
-    queue.close()
+    yield project, queue, make_app(project)
     project.close()
 
 

@@ -12,15 +12,30 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from proofreading.server.auth import Reader
+from proofreading.pictures import PictureQueue
+from proofreading.pictures.routes import picture_routes
+from proofreading.server.auth import Reader, person_of, require_proofreader
 from proofreading.server.guards import guard
 from proofreading.server.limits import limit_bodies
 from proofreading.server.logs import log_requests
 from proofreading.server.refusals import HANDLED, answer_refused
 from proofreading.server.routes import edits, files, neurons, operations, session, tasks
-from proofreading.server.served import ServedProject
+from proofreading.server.served import Project, ServedProject
 
-_ROUTERS = (session.router, tasks.router, neurons.router, edits.router, operations.router, files.router)
+
+async def _pictures_of(project: Project) -> PictureQueue:
+    return project.pictures
+
+
+_ROUTERS = (
+    session.router,
+    tasks.router,
+    neurons.router,
+    edits.router,
+    operations.router,
+    picture_routes(_pictures_of, person_of, require_proofreader),
+    files.router,
+)
 
 
 def make_app(project: ServedProject) -> FastAPI:

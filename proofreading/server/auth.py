@@ -110,7 +110,15 @@ async def person_of(request: Request, project: Project) -> Person:
     return person
 
 
-async def _proofreader(person: Annotated[Person, Depends(person_of)]) -> Person:
+async def require_proofreader(person: Annotated[Person, Depends(person_of)]) -> Person:
+    """Who asks, once it is known that they may edit.
+
+    Args:
+      person: who is logged in.
+
+    Raises:
+      Refused: 403, a role that may not.
+    """
     return _require(person, "proofread")
 
 
@@ -125,5 +133,5 @@ def _require(person: Person, role: str) -> Person:
 
 
 Reader = Annotated[Person, Depends(person_of)]
-Proofreader = Annotated[Person, Depends(_proofreader)]
+Proofreader = Annotated[Person, Depends(require_proofreader)]
 Admin = Annotated[Person, Depends(_admin)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from fastapi import Depends, Request
 from configs import ConfigView
 from proofreading.errors import LeaseError
 from proofreading.lengths import Lengths, lengths_of
+from proofreading.pictures import PictureQueue, open_pictures
 from proofreading.queue import TaskQueue, open_queue
 from proofreading.server.guards import known_hosts
 from proofreading.server.layers import SEGMENTATION, Layer, open_layers
@@ -60,6 +62,11 @@ class ServedProject:
         """Where the server keeps what is its own."""
         return folder_of(self.config)
 
+    @cached_property
+    def pictures(self) -> PictureQueue:
+        """Pictures that people had segmented, or wait for."""
+        return open_pictures(self.config)
+
     def length_nm(self, neuron: int) -> float:
         """The length of a neuron: those of its supervoxels added up. Raises UnknownError."""
         return float(self.lengths.of(self.state.supervoxels_of(neuron)).sum())
@@ -70,6 +77,7 @@ class ServedProject:
             lease, task = self.leases.popitem()
             with suppress(LeaseError):
                 self.queue.release(task, lease)
+        self.pictures.close()
         self.state.close()
 
 
