@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sql
 
@@ -14,6 +14,7 @@ from proofreading.errors import UnknownError
 from volumes import Box
 
 _AXES = "zyx"
+_MOST = 1000
 
 
 def read_box(database: Database, supervoxel: int) -> Box:
@@ -34,6 +35,22 @@ def read_box(database: Database, supervoxel: int) -> Box:
     if row is None:
         raise UnknownError(f"there is no supervoxel {supervoxel} in the decisions database")
     return Box(tuple(row[:3]), tuple(row[3:]))
+
+
+def read_point(database: Database, supervoxels: Sequence[int]) -> Point | None:
+    """A point (nm, zyx) in the largest of some supervoxels; None where the agglomeration had none of them.
+
+    Args:
+      database: the decisions.
+      supervoxels: their IDs; of more than a thousand the first thousand.
+    """
+    columns = tables.supervoxels.c
+    points = [columns[name] for name in POINT_NM]
+    query = sql.select(*points).where(columns.id.in_(supervoxels[:_MOST]))
+    with database.reading() as connection:
+        largest = query.order_by(columns.voxels.desc(), columns.id).limit(1)
+        row = connection.execute(largest).one_or_none()
+    return None if row is None else (row[0], row[1], row[2])
 
 
 def read_edge_points(database: Database, run: int, supervoxel: int) -> dict[int, Point]:

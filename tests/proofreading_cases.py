@@ -35,14 +35,14 @@ def supervoxel_table(voxels: Mapping[int, int]) -> SupervoxelTable:
     )
 
 
-def scored_edges(rows: Sequence[Edge]) -> ScoredEdges:
-    """Pairs decided by their certainty."""
+def scored_edges(rows: Sequence[Edge], points_nm: np.ndarray | None = None) -> ScoredEdges:
+    """Pairs decided by their certainty, seen at these points, (n, 3) zyx."""
     a, b, certainty = (np.array(column) for column in zip(*rows, strict=True))
     state, accepted_by = decide(certainty >= 0.5, None)
     return ScoredEdges(
         a.astype(np.uint64),
         b.astype(np.uint64),
-        np.stack([a * 10.0, b * 10.0, a + 0.5], axis=1),
+        np.stack([a * 10.0, b * 10.0, a + 0.5], axis=1) if points_nm is None else points_nm,
         {"iou": certainty},
         np.full(a.size, np.nan),
         certainty.astype(np.float64),
@@ -58,12 +58,13 @@ def agglomerated(
     somas: Mapping[int, int] | None = None,
     table: SupervoxelTable | None = None,
     centre_nm: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    points_nm: np.ndarray | None = None,
 ) -> Database:
     """A database with a finished run; `somas` are cell bodies by the supervoxel that holds them."""
     database = open_database(place)
     write_supervoxels(database, table or supervoxel_table(voxels), VOXEL_NM, "segmentation")
     run = start_run(database, "digest", "", {})
-    write_scored_edges(database, run, scored_edges(edges))
+    write_scored_edges(database, run, scored_edges(edges, points_nm))
     bodies = dict(somas or {})
     centres = dict(zip(("centre_z_nm", "centre_y_nm", "centre_x_nm"), centre_nm, strict=True))
     with database.writing() as connection:

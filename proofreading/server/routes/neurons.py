@@ -12,6 +12,7 @@ from proofreading.server.auth import Reader
 from proofreading.server.bodies import PathId, id_of
 from proofreading.server.layers import SEGMENTATION
 from proofreading.server.served import Project, ServedProject
+from proofreading.supervoxel_facts import read_point
 
 router = APIRouter(prefix="/api", tags=["neurons"])
 
@@ -73,7 +74,9 @@ def about(project: ServedProject, neuron: int) -> dict[str, Any]:
     state, current = project.state, project.state.resolve(neuron)
     found: dict[str, Any] = {"id": str(neuron), "current": [str(each) for each in current]}
     if neuron in current:
-        found["supervoxels"] = [str(each) for each in state.supervoxels_of(neuron).tolist()]
+        supervoxels = state.supervoxels_of(neuron).tolist()
+        found["supervoxels"] = [str(each) for each in supervoxels]
+        found["point_nm"] = read_point(state.database, supervoxels)
         found["length_nm"] = project.length_nm(neuron)
         found["voxels"] = state.voxels_of(neuron)
         found["somas"] = [str(each) for each in state.somas_of(neuron)]

@@ -19,11 +19,11 @@ export class Away extends Error {
 }
 
 const PATIENCE_MS = 20000;
-let toldOfContact = () => {};
+let toldOfAway = () => {};
 
-/** Has `tell(isThere, line)` called after every request: whether the server answered it. */
-export function onContact(tell) {
-  toldOfContact = tell;
+/** Has `tell(line)` called for every request that the server does not answer. */
+export function onAway(tell) {
+  toldOfAway = tell;
 }
 
 const HEADERS = { "X-Requested-By": "proofread", "Content-Type": "application/json" };
@@ -35,11 +35,9 @@ const HEADERS = { "X-Requested-By": "proofread", "Content-Type": "application/js
  */
 export async function request(method, path, body, how) {
   try {
-    const found = await asked(method, path, body, how);
-    toldOfContact(true);
-    return found;
+    return await asked(method, path, body, how);
   } catch (error) {
-    toldOfContact(!(error instanceof Away), error.message);
+    if (error instanceof Away) toldOfAway(error.message);
     throw error;
   }
 }

@@ -1,8 +1,9 @@
 // Keys, wherever the focus is: the viewer's frame takes it as soon as the mouse is over it, and has bindings of
 // its own for many of them. Therefore one handler sits on both windows and comes before all others.
 //
-// A key counts when it is pressed, not while it is held; none counts together with Ctrl, Alt or Meta, nor while
-// somebody writes. Keys that the page does not use are kept from the viewer, except those that move in it.
+// A key counts when it is pressed, not while it is held, except those that move; none counts together with Ctrl,
+// Alt or Meta, nor while somebody writes. Keys that the page does not use are kept from the viewer, except those
+// that turn it.
 
 const WRITTEN_IN = new Set(["INPUT", "TEXTAREA", "SELECT"]);
 const PRESSED_BY = new Set(["BUTTON", "A", "SUMMARY"]);
@@ -25,8 +26,9 @@ function handle(event, onKey, isViewer) {
   const name = nameOf(event);
   if (event.ctrlKey || event.altKey || event.metaKey || OF_THE_BROWSER.test(name)) return;
   if (event.isComposing || isWriting(event.target)) return;
+  if (event.shiftKey && isViewer && OF_THE_VIEWER.has(name)) return;
   if ((name === "Enter" || name === " ") && PRESSED_BY.has(event.target?.tagName)) return;
-  const used = !event.repeat && onKey(name);
+  const used = (!event.repeat || OF_THE_VIEWER.has(name)) && onKey(name);
   if (used || (isViewer && !OF_THE_VIEWER.has(name))) {
     event.preventDefault();
     event.stopImmediatePropagation();

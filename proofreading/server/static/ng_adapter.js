@@ -192,6 +192,12 @@ export async function openViewer(frame, project, onPlace) {
     viewer.navigationState.position.value = Float32Array.from(voxels(point_nm));
   }
 
+  /** Moves by voxels along z, y, x. */
+  function step(by) {
+    const { position } = viewer.navigationState;
+    position.value = position.value.map((value, axis) => value + by[2 - axis]);
+  }
+
   /** Moves back to a point at the scale of the beginning, seen from the front. */
   function reset(point_nm) {
     const { crossSectionScale, projectionScale } = firstState();
@@ -245,7 +251,7 @@ export async function openViewer(frame, project, onPlace) {
     await new Promise((resolve) => setTimeout(resolve, 30));
   }
 
-  return { window: inside, show, setMarks, setContext, setLayout, centre, reset, pick, prefetch, reload, drawn };
+  return { window: inside, show, setContext, setLayout, step, reset, pick, prefetch, reload, drawn };
 }
 
 /** A colour "#rrggbb" as the viewer keeps it: blue, green, red. */

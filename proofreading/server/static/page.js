@@ -3,7 +3,7 @@
 // It is always in one mode: a task (join, refused, merger, end), `split`, `look` at a neuron, or `wait`. The mode
 // is a word and a colour around the viewer, and decides what keys do.
 
-import { get, newKey, onContact, Refusal } from "./api.js";
+import { get, newKey, onAway, Refusal } from "./api.js";
 import { ask, button, byId, toast } from "./dom.js";
 import { fillHelp } from "./help.js";
 import { makeHistory } from "./history.js";
@@ -37,6 +37,8 @@ let layout = 0;
 let shownAt = 0;
 let lastEdit = null;
 let isAway = false;
+let isKeeping = false;
+let pingLater = null;
 let updateProgress = () => {};
 
 const mayAnswer = () => me.role !== "read";
@@ -56,7 +58,7 @@ async function main() {
   const project = await get("/api/project");
   byId("project").textContent = project.name;
   document.title = `${project.name} · proofread`;
-  onContact(contact);
+  onAway(away);
   updateProgress = watchProgress();
   updateProgress();
   viewer = await openViewer(byId("viewer"), project, onPlace);
@@ -364,6 +366,12 @@ const COMMANDS = {
   m: () => byId("comment-field").hidden || byId("comment").focus(),
   "/": () => byId("search").select(),
   "?": () => byId("help").showModal(),
+  ArrowLeft: () => viewer.step([0, 0, -1]),
+  ArrowRight: () => viewer.step([0, 0, 1]),
+  ArrowUp: () => viewer.step([0, -1, 0]),
+  ArrowDown: () => viewer.step([0, 1, 0]),
+  ",": () => viewer.step([-1, 0, 0]),
+  ".": () => viewer.step([1, 0, 0]),
 };
 
 function done() {
@@ -441,37 +449,38 @@ async function logOut() {
   location.reload();
 }
 
-function contact(isThere, line) {
-  if (isThere === !isAway) return;
-  isAway = !isThere;
+function away(line) {
+  isAway = true;
   drawBanner(line);
-  if (isAway) setTimeout(ping, PING_MS);
-  else {
-    outbox?.retry();
-    queue?.fill();
-    updateProgress();
-  }
+  pingLater ??= setTimeout(ping, PING_MS);
 }
 
-/** Asks until the server answers again; `contact` hears of it. */
+/** Asks whether the server answers again, until it does. */
 async function ping() {
-  if (!isAway) return;
+  clearTimeout(pingLater);
+  pingLater = null;
   try {
     await get("/api/me");
   } catch (error) {
-    if (!(error instanceof Refusal)) setTimeout(ping, PING_MS);
-    else if (error.status === 401) logInAgain();
+    if (!(error instanceof Refusal)) return;
+    if (error.status === 401) logInAgain();
   }
+  isAway = false;
+  drawBanner();
+  outbox?.retry();
+  queue?.fill();
+  updateProgress();
 }
 
-function drawOutbox() {
-  document.body.dataset.waiting = String(outbox?.size() ?? 0);
-  if (isAway) drawBanner();
+function drawOutbox(state) {
+  isKeeping = state.away;
+  document.body.dataset.waiting = String(state.waiting);
+  drawBanner(state.line || undefined);
 }
 
 function drawBanner(line = "the server does not answer") {
   const waiting = outbox?.size() ?? 0;
-  const kept = waiting ? `${waiting} ${waiting === 1 ? "answer is" : "answers are"} kept in this browser and will be sent.` : "Nothing is lost.";
-  byId("banner").hidden = !isAway;
-  byId("banner-line").textContent = `No connection: ${line}. ${kept} Trying again…`;
+  const kept = `${waiting} ${waiting === 1 ? "answer is" : "answers are"} kept in this browser and will be sent.`;
+  byId("banner").hidden = !isAway && !isKeeping;
+  byId("banner-line").textContent = `No connection: ${line}. ${waiting ? kept : "Nothing is lost."} Trying again…`;
 }

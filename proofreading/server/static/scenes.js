@@ -105,5 +105,5 @@ export function splitScene(neuron, others, sides, preview) {
 
 /** The scene of a neuron that was looked for. */
 export function neuronScene(neuron) {
-  return { groups: [{ ids: neuron.supervoxels, color: PIECE_A }], marks: [], point_nm: null };
+  return { groups: [{ ids: neuron.supervoxels, color: PIECE_A }], marks: [], point_nm: neuron.point_nm };
 }

@@ -152,7 +152,7 @@ export function beginSplit({ neuron, others }, page) {
       ),
     );
     const words = `Side ${SIDES[side]}`;
-    const head = button(words, String(side + 1), () => choose(side), { kind: "side", "aria-pressed": String(active === side) });
+    const head = button(words, String(side + 1), () => choose(side), { kind: "choice", "aria-pressed": String(active === side) });
     head.prepend(swatch(COLORS[side]));
     const list = points.length ? points : [make("li.nothing", {}, "no points yet")];
     return make(`div.split-side${active === side ? ".active" : ""}`, {}, head, make("ul", {}, ...list));

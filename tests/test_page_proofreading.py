@@ -1,0 +1,421 @@
+"""The page in a real browser, on a real server: keys, colours, splits, leases, tabs, and a kill of the server.
+
+One browser and one server for all tests, which take whatever tasks come; the first one finds the cell bodies.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import signal
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from page_project import BODIES, COLUMNS, PASSWORD, STEP, Site, block, free_port, write_project
+from PIL import Image
+
+pytestmark = pytest.mark.slow
+CHROMIUM = shutil.which("chromium")
+if CHROMIUM is None:
+    pytest.skip("no browser here: apt-get install chromium", allow_module_level=True)
+sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install '.[test]'")
+
+FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+SIZE = {"width": 1280, "height": 800}
+OURS = {"X-Requested-By": "proofread"}
+Page = Any
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    found = Site(tmp_path_factory.mktemp("rows"), free_port())
+    write_project(found.folder, found.port)
+    found.start()
+    yield found
+    found.end()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def page(site: Site, browser: Any) -> Iterator[Page]:
+    """The page of Anna, who logged in by name and password."""
+    context = browser.new_context(viewport=SIZE, extra_http_headers={})
+    context.set_default_timeout(60_000)
+    found = context.new_page()
+    found.goto(site.address)
+    found.fill("#login-name", "anna")
+    found.fill("#login-password", PASSWORD)
+    found.keyboard.press("Enter")
+    drawn(found)
+    yield found
+    context.close()
+
+
+def drawn(page: Page) -> str:
+    """Waits until a task is drawn; gives its number."""
+    page.wait_for_selector("body[data-drawn]")
+    return now(page, "task")
+
+
+def now(page: Page, name: str) -> str:
+    """What the page says of itself."""
+    return str(page.get_attribute("body", f"data-{name}"))
+
+
+def answer(page: Page, key: str) -> None:
+    """Presses a key, and waits for the next task."""
+    task = now(page, "task")
+    page.wait_for_timeout(170)
+    page.keyboard.press(key)
+    page.wait_for_selector(f'body[data-task]:not([data-task="{task}"])')
+
+
+def sent(page: Page) -> None:
+    """Waits until nothing is on its way."""
+    page.wait_for_selector('body[data-waiting="0"]')
+
+
+def api(page: Page, path: str, body: dict[str, Any] | None = None) -> Any:
+    """Asks the server as the page's person."""
+    address = page.url.split("#")[0].rstrip("/") + path
+    if body is None:
+        return page.request.get(address, headers=OURS).json()
+    return page.request.post(address, headers=OURS, data=body).json()
+
+
+def owner(page: Page, supervoxel: str) -> Any:
+    """The neuron of a supervoxel now."""
+    found = api(page, f"/api/search?q={supervoxel}")["neurons"]
+    return next(each for each in found if supervoxel in each["supervoxels"])
+
+
+def counted(site: Site) -> list[tuple[int, str]]:
+    """The answers that the server counts: task and verdict."""
+    with sqlite3.connect(site.folder / "out/decisions.sqlite") as database:
+        return database.execute("SELECT task, verdict FROM answers WHERE state = 'counted'").fetchall()
+
+
+def colours(page: Page) -> tuple[float, float, float]:
+    """How much of the viewer is orange, is blue, and has any contrast at all."""
+    picture = Image.open(io.BytesIO(page.locator("#viewer").screenshot())).convert("RGB")
+    red, green, blue = np.moveaxis(np.asarray(picture).astype(int), -1, 0)
+    orange = (red > blue + 70) & (red > green + 20)
+    sky = (blue > red + 40) & (green > red)
+    return float(orange.mean()), float(sky.mean()), float(np.std(green))
+
+
+def test_two_cell_bodies_are_joined_only_by_force(page: Page, site: Site) -> None:
+    task = drawn(page)
+    assert api(page, f"/api/tasks/{task}")["supervoxels"] == [str(each) for each in BODIES]
+    answer(page, "y")
+    page.wait_for_selector("#ask[open]")
+    assert "cell bodies" in page.inner_text("#ask") and now(page, "task") == task, "it is shown again"
+    assert api(page, "/api/edits")["edits"] == []
+    page.click("#ask button.danger")
+    page.wait_for_selector("#ask h2:has-text('Two cell bodies in one neuron?')")
+    page.click("#ask button.danger")
+    page.wait_for_selector(f'body[data-task]:not([data-task="{task}"])')
+    sent(page)
+    (edit,) = api(page, "/api/edits")["edits"]
+    assert edit["forced"] and edit["task"] == task
+
+
+def test_the_picture_has_both_colours(page: Page) -> None:
+    drawn(page)
+    page.keyboard.press("c")
+    page.wait_for_selector('#context-button[aria-pressed="false"]')
+    page.wait_for_timeout(500)
+    orange, blue, contrast = colours(page)
+    page.keyboard.press("c")
+    assert orange > 0.003 and blue > 0.003 and contrast > 10
+
+
+def test_twenty_tasks_by_keys_only(page: Page, site: Site) -> None:
+    before = len(counted(site))
+    keys = "ynynynsyuynyynynyyny"
+    shown = []
+    for key in keys:
+        shown.append(now(page, "task"))
+        answer(page, key)
+    sent(page)
+    rows = counted(site)[before:]
+    verdicts = {"y": "accept", "n": "reject", "u": "unknown", "s": "skip"}
+    given = dict(zip(shown, keys, strict=True))
+    assert {str(task): verdict for task, verdict in rows} == {
+        task: verdicts[key] for task, key in given.items()
+    }
+    assert len(rows) == len(set(shown)) == len(keys)
+    merges = [each for each in api(page, "/api/edits?limit=100")["edits"] if each["task"] in given]
+    assert {each["task"] for each in merges} == {task for task, key in given.items() if key == "y"}
+
+
+def test_the_next_task_is_there_before_it_is_asked_for(page: Page) -> None:
+    drawn(page)
+    page.wait_for_selector("#ahead:has-text('2 more ready')")
+    task = now(page, "task")
+    page.route("**/api/tasks/**", lambda route: route.abort())
+    page.wait_for_timeout(170)
+    page.keyboard.press("n")
+    page.wait_for_selector(f'body[data-task]:not([data-task="{task}"])', timeout=2000)
+    page.unroute("**/api/tasks/**")
+    page.wait_for_selector("#banner", state="hidden")
+    sent(page)
+
+
+def test_the_mouse_in_the_viewer_takes_no_keys(page: Page) -> None:
+    drawn(page)
+    box = page.locator("#viewer").bounding_box()
+    page.mouse.move(box["x"] + 120, box["y"] + 120)
+    page.wait_for_timeout(200)
+    answer(page, "n")
+    page.mouse.click(box["x"] + 140, box["y"] + 130)
+    page.mouse.dblclick(box["x"] + 140, box["y"] + 130)
+    groups = page.frames[1].evaluate(SEGMENTS)
+    page.keyboard.press("x")  # Clears all, if the viewer gets it.
+    page.keyboard.press("a")
+    assert page.frames[1].evaluate(SEGMENTS) == groups != []
+    answer(page, "n")
+    page.keyboard.press("h")
+    page.wait_for_selector("#history:not([hidden])")
+    page.keyboard.press("Escape")
+    page.mouse.move(700, 20)
+    sent(page)
+
+
+SEGMENTS = (
+    "() => [...window.viewer.layerManager.getLayerByName('cells').layer.displayState"
+    ".segmentationGroupState.value.visibleSegments].map(String).sort()"
+)
+
+
+def test_keys_are_not_answers_while_somebody_writes(page: Page, site: Site) -> None:
+    task, before = drawn(page), len(counted(site))
+    page.keyboard.press("m")
+    page.keyboard.type("nay, yes: see u.")
+    page.keyboard.press("Enter")
+    assert now(page, "task") == task and len(counted(site)) == before
+    answer(page, "u")
+    sent(page)
+    assert api(page, f"/api/tasks/{task}")["comments"] == 1
+
+
+def test_a_split_is_previewed_committed_and_undone(page: Page) -> None:
+    first, second = str(block(7, 0)), str(block(7, 1))
+    whole = owner(page, first)["supervoxels"]
+    assert second in whole
+    edits = len(api(page, "/api/edits?limit=500")["edits"])
+    page.keyboard.press("/")
+    page.keyboard.type(first)
+    page.keyboard.press("Enter")
+    page.wait_for_selector('body[data-mode="look"]')
+    page.keyboard.press("t")
+    page.wait_for_selector('body[data-mode="split"]')
+    centre_on(page, block(7, 0))
+    page.keyboard.press("p")
+    page.wait_for_selector(".split-side:nth-of-type(1) li:has-text('piece')")
+    page.keyboard.press("2")
+    for _ in range(STEP):
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("p")
+    page.wait_for_selector(".split-side:nth-of-type(2) li:has-text('piece')")
+    page.keyboard.press("Enter")
+    page.wait_for_selector('section[data-preview="true"]')
+    assert len(api(page, "/api/edits?limit=500")["edits"]) == edits, "a preview changes nothing"
+    page.wait_for_timeout(500)
+    orange, blue, _ = colours(page)
+    assert orange > 0.003 and blue > 0.003
+    page.keyboard.press("Enter")
+    page.wait_for_selector('body[data-mode="look"]')
+    assert owner(page, first)["id"] != owner(page, second)["id"]
+    page.keyboard.press("z")
+    page.wait_for_selector(".toast:has-text('was undone')")
+    assert owner(page, first)["supervoxels"] == whole
+    page.keyboard.press("Escape")
+    page.wait_for_selector('body[data-mode="join"]')
+
+
+def centre_on(page: Page, supervoxel: int) -> None:
+    """Moves the view to the middle of a block."""
+    row, column = divmod(supervoxel - 1, COLUMNS)
+    where = [4 + STEP * column + STEP // 2, 11 + 16 * (row + 1), 12]
+    page.frames[1].evaluate(
+        "(to) => { window.viewer.navigationState.position.value = Float32Array.from(to) }", where
+    )
+    page.wait_for_timeout(800)
+
+
+def test_both_sides_in_one_piece_split_it_and_an_undo_mends_it(page: Page) -> None:
+    piece = str(block(6, 0))
+    page.keyboard.press("/")
+    page.keyboard.type(piece)
+    page.keyboard.press("Enter")
+    page.wait_for_selector('body[data-mode="look"]')
+    page.keyboard.press("t")
+    centre_on(page, block(6, 0))
+    for side, key in (("1", "ArrowLeft"), ("2", "ArrowRight")):
+        page.keyboard.press(side)
+        for _ in range(5 if side == "1" else 10):
+            page.keyboard.press(key)
+        page.keyboard.press("p")
+        page.wait_for_selector(f".split-side:nth-of-type({side}) li:has-text('piece {piece}')")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f".preview:has-text('Both sides lie in piece {piece}')")
+    page.keyboard.press("Enter")
+    page.wait_for_selector('body[data-mode="look"]')
+    (edit,) = api(page, "/api/edits?limit=1")["edits"]
+    assert edit["kind"] == "supervoxel_split"
+    page.keyboard.press("h")
+    page.click(f'li[data-edit="{edit["id"]}"] button.undo')
+    page.wait_for_selector(f'li.undone[data-edit="{edit["id"]}"]')
+    page.keyboard.press("Escape")
+    assert piece in owner(page, piece)["supervoxels"]
+    page.keyboard.press("Escape")
+    page.wait_for_selector('body[data-mode="join"]')
+
+
+def test_what_changed_meanwhile_is_shown_again(page: Page) -> None:
+    task = drawn(page)
+    about = api(page, f"/api/tasks/{task}")
+    parts = api(page, f"/api/neurons/{about['neurons'][0]}")["supervoxels"]
+    other = next(str(block(r, 5)) for r in range(8) if str(block(r, 5)) not in parts + about["supervoxels"])
+    body = {"a": about["supervoxels"][0], "b": other, "key": f"meanwhile-{task}"}
+    assert api(page, "/api/edits/merge", body)["kind"] == "merge"
+    page.wait_for_timeout(170)
+    page.keyboard.press("n")
+    page.wait_for_selector("#mode-notice:has-text('Shown again')")
+    assert now(page, "task") == task
+    answer(page, "n")
+    sent(page)
+    assert api(page, f"/api/tasks/{task}")["state"] == "settled"
+
+
+def test_a_lost_lease_is_told_and_counts_for_nothing(page: Page, site: Site) -> None:
+    task, before = drawn(page), counted(site)
+    with sqlite3.connect(site.folder / "out/decisions.sqlite", timeout=30) as database:
+        database.execute("DELETE FROM leases WHERE task = ?", (int(task),))
+    answer(page, "y")
+    page.wait_for_selector(".toast:has-text('lease')")
+    sent(page)
+    assert counted(site) == before
+    drawn(page)
+
+
+def test_two_tabs_have_tasks_of_their_own(page: Page, site: Site) -> None:
+    other = page.context.new_page()
+    other.goto(site.address)
+    drawn(other)
+    before = len(counted(site))
+    shown = set()
+    for tab in (page, other, page, other):
+        shown.add(now(tab, "task"))
+        answer(tab, "n")
+    sent(page)
+    sent(other)
+    rows = counted(site)[before:]
+    assert {str(task) for task, _ in rows} == shown and len(rows) == len(shown) == 4
+    held = now(other, "task")
+    other.close(run_before_unload=False)
+    page.bring_to_front()
+    drawn(page)
+    assert api(page, f"/api/tasks/{held}")["state"] in ("open", "leased")
+
+
+def test_a_killed_server_loses_nothing_and_does_nothing_twice(page: Page, site: Site) -> None:
+    drawn(page)
+    page.wait_for_selector("#ahead:has-text('2 more ready')")
+    before = len(counted(site))
+    shown = [now(page, "task")]
+    page.wait_for_timeout(170)
+    page.keyboard.press("n")
+    site.end(signal.SIGKILL)
+    page.wait_for_selector(f'body[data-task]:not([data-task="{shown[0]}"])')
+    shown.append(now(page, "task"))
+    answer(page, "n")
+    page.wait_for_selector("#banner:has-text('kept in this browser')")
+    kept = page.evaluate(
+        "Object.keys(localStorage).filter((each) => each.startsWith('proofread/outbox/')).length"
+    )
+    assert kept >= 1
+    site.start()
+    page.wait_for_selector("#banner", state="hidden")
+    sent(page)
+    rows = [str(task) for task, _ in counted(site)[before:]]
+    assert sorted(rows) == sorted(shown), "each once"
+    third = drawn(page)
+    answer(page, "n")
+    sent(page)
+    assert [str(task) for task, _ in counted(site)[before:]].count(third) == 1
+    assert page.evaluate("localStorage.length") == 0
+
+
+def test_answers_that_a_closed_tab_left_arrive_with_the_next(page: Page, site: Site) -> None:
+    task, before = drawn(page), len(counted(site))
+    page.route("**/answer", lambda route: route.abort())
+    page.wait_for_timeout(170)
+    page.keyboard.press("n")
+    page.wait_for_selector("#banner:not([hidden])")
+    page.unroute("**/answer")
+    page.evaluate("() => location.reload()")
+    page.wait_for_selector("body[data-ready]")
+    drawn(page)
+    sent(page)
+    assert [str(each) for each, _ in counted(site)[before:]] == [task]
+
+
+def test_who_may_only_read_gets_no_tasks(browser: Any, site: Site) -> None:
+    context = browser.new_context(viewport=SIZE)
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(site.address)
+    page.fill("#login-name", "rita")
+    page.fill("#login-password", "wrong")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#login-line:has-text('wrong')")
+    page.fill("#login-password", PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("body[data-ready]")
+    page.wait_for_selector("#panel:has-text('Reading only')")
+    context.close()
+
+
+def test_every_control_has_a_name(page: Page) -> None:
+    drawn(page)
+    nameless = page.evaluate(
+        "() => [...document.querySelectorAll('button, input, select, iframe, dialog, aside')]"
+        ".filter((each) => !(each.getAttribute('aria-label') || each.title || each.textContent.trim()"
+        " || each.labels?.length)).map((each) => each.outerHTML)"
+    )
+    assert nameless == []
+
+
+def test_nothing_is_asked_of_other_machines(browser: Any, site: Site) -> None:
+    asked: list[str] = []
+    context = browser.new_context(viewport=SIZE)
+    page = context.new_page()
+    page.on("request", lambda request: asked.append(request.url))
+    page.set_default_timeout(60_000)
+    page.goto(site.link)
+    drawn(page)
+    assert "token" not in page.url
+    context.close()
+    local = (site.address, "data:", "blob:")
+    assert asked and [each for each in asked if not each.startswith(local)] == []
+
+
+def test_a_screenshot_can_be_kept(page: Page, tmp_path: Path) -> None:
+    """The page fits 1280 x 800: nothing of it is cut off."""
+    drawn(page)
+    sizes = page.evaluate(
+        "() => [document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
+    )
+    assert sizes == [SIZE["width"], SIZE["height"]]
