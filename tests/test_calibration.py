@@ -202,11 +202,13 @@ def test_what_is_stored_is_what_was_trained(trained: Calibration, tmp_path: Path
     assert set(found.figures[trained.kind]) == {"log_loss", "brier", "auc", "calibration_error"}
 
 
+@pytest.mark.slow
 def test_a_second_training_gives_the_same_numbers(trained: Calibration) -> None:
     again = fit(TABLE, TRUTH, GROUPS, kind=trained.kind, trained_on={"network": "0f"})
     assert again.to_dict() == trained.to_dict()
 
 
+@pytest.mark.slow
 def test_held_out_pairs_are_not_seen() -> None:
     # A group whose truth is turned round is judged by the others.
     turned = np.where(GROUPS == 2, ~TRUTH, TRUTH)
@@ -216,6 +218,7 @@ def test_held_out_pairs_are_not_seen() -> None:
     np.testing.assert_array_equal(held_out[~others], alone.probability(TABLE.select(~others)))
 
 
+@pytest.mark.slow
 def test_the_simplest_kind_that_is_as_good_is_taken() -> None:
     found = fit(TABLE, TRUTH, GROUPS)
     losses = {kind: found.figures[kind]["log_loss"] for kind in KINDS}

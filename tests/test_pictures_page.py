@@ -24,7 +24,7 @@ from proofreading.pictures.routes import picture_routes
 
 sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = [
-    pytest.mark.browser,
+    pytest.mark.slow,
     pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium"),
 ]
 
