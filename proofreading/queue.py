@@ -41,6 +41,8 @@ from proofreading.tasks import Candidate, Task, TaskKind, TaskState, Verdict
 from proofreading.timing import ExpectedSeconds
 
 Clock = Callable[[], float]
+# Skipped tasks, and those of neurons that others look at: what is added where all else is handed out.
+_WHAT_ELSE = ((False, False), (False, True), (True, True))
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,9 @@ class TaskQueue:
     def next(self, person: str, n: int = 1, kinds: Collection[TaskKind] | None = None) -> list[LeasedTask]:
         """Hands out the tasks that are worth most; those the person skipped come last.
 
+        As long as there are others, those of neurons that somebody else looks at stay behind: one of two
+        answers about one neuron would have to be given again.
+
         Args:
           person: who; nobody is asked twice about what they answered.
           n: how many at most.
@@ -156,8 +161,8 @@ class TaskQueue:
             try:
                 with self._database.writing() as connection:
                     self._reap(connection)
-                    for skipped_too in (False, True):
-                        suits = self._memory.suits(person, kinds, skipped_too)
+                    for skipped_too, busy_too in _WHAT_ELSE:
+                        suits = self._memory.suits(person, kinds, skipped_too=skipped_too, busy_too=busy_too)
                         while len(granted) < n and (entry := self._memory.agenda.take(suits)) is not None:
                             taken.append(entry.candidate.id)
                             granted += self._grant(connection, entry.candidate.id, person)

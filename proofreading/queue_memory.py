@@ -57,7 +57,7 @@ class QueueMemory:
         self.agenda.fill((row.candidate for row in rows), lambda number: number not in self.leases)
 
     def suits(
-        self, person: str, kinds: Collection[TaskKind] | None, skipped_too: bool
+        self, person: str, kinds: Collection[TaskKind] | None, *, skipped_too: bool, busy_too: bool
     ) -> Callable[[Entry], bool]:
         """Whether a task may be handed to a person.
 
@@ -65,13 +65,16 @@ class QueueMemory:
           person: who.
           kinds: only these; None = all.
           skipped_too: also those that this person skipped.
+          busy_too: also those of neurons that others look at, whose answers may change them.
         """
         skipped = set() if skipped_too else self._skipped.get(person, set())
+        busy = set() if busy_too else self._busy(person)
 
         def suits(entry: Entry) -> bool:
             number = entry.candidate.id
             wanted = kinds is None or entry.candidate.kind in kinds
-            return wanted and number not in skipped and person not in self._answered.get(number, ())
+            is_new = number not in skipped and person not in self._answered.get(number, ())
+            return wanted and is_new and busy.isdisjoint(entry.neurons)
 
         return suits
 
@@ -181,6 +184,12 @@ class QueueMemory:
         for entry in self.agenda.entries.values():
             by_kind[entry.candidate.kind.value] += not entry.is_stale
         return {"open": sum(by_kind.values()), "left_nm": self.agenda.left_nm(), "by_kind": by_kind}
+
+    def _busy(self, person: str) -> set[int]:
+        """The neurons of tasks that are with others."""
+        theirs = (lease.task for lease in self.leases.values() if lease.person != person)
+        entries = (self.agenda.entries[number] for number in theirs if number in self.agenda.entries)
+        return {neuron for entry in entries for neuron in entry.neurons if neuron}
 
     def _state_of(self, number: int) -> TaskState:
         """Of a task in the agenda."""

@@ -160,6 +160,18 @@ def test_no_task_is_with_two_people(database: Database, clock: Clock) -> None:
     assert tasks.task(first[0].task.id).state is TaskState.LEASED
 
 
+def test_people_are_kept_apart_as_long_as_there_are_neurons_for_all(database: Database) -> None:
+    tasks = opened(database)
+    (first,) = tasks.next("ada", 1, [TaskKind.JOIN])
+    (second,) = tasks.next("bo", 1, [TaskKind.JOIN])
+    assert not set(first.task.neurons) & set(second.task.neurons)
+    rest = tasks.next("cy", 50, [TaskKind.JOIN])
+    assert len(rest) == 3, "what is left is handed out all the same"
+    assert all({*each.task.neurons} & {*first.task.neurons, *second.task.neurons} for each in rest)
+    for each, person in ((first, "ada"), (second, "bo")):
+        assert reply(tasks, each, Verdict.ACCEPT, person).settled
+
+
 def test_a_lease_ends_unless_a_heartbeat_extends_it(database: Database, clock: Clock) -> None:
     tasks = opened(database, clock, "lease_seconds: 100")
     held = tasks.next("ada", 50)
