@@ -1,4 +1,4 @@
-"""The page in a real browser, on a real server: keys, colours, splits, leases, tabs, and a kill of the server.
+"""The page in a real browser, on a real server: keys, colours, splits, leases, tabs, a killed server.
 
 One browser and one server for all tests, which take whatever tasks come; the first one finds the cell bodies.
 """
@@ -412,10 +412,11 @@ def test_nothing_is_asked_of_other_machines(browser: Any, site: Site) -> None:
     assert asked and [each for each in asked if not each.startswith(local)] == []
 
 
-def test_a_screenshot_can_be_kept(page: Page, tmp_path: Path) -> None:
-    """The page fits 1280 x 800: nothing of it is cut off."""
+def test_the_page_fits_a_small_laptop(page: Page) -> None:
     drawn(page)
-    sizes = page.evaluate(
-        "() => [document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
-    )
+    whole = "document.documentElement"
+    sizes = page.evaluate(f"() => [{whole}.scrollWidth, {whole}.scrollHeight]")
     assert sizes == [SIZE["width"], SIZE["height"]]
+    panel = page.locator("#panel").bounding_box()
+    button = page.locator("#answer-skip").bounding_box()
+    assert button["y"] + button["height"] < panel["y"] + panel["height"]

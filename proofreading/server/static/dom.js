@@ -1,5 +1,7 @@
 // Elements in few words.
 
+const MOST_TOASTS = 3;
+
 export const byId = (id) => document.getElementById(id);
 
 /**
@@ -41,6 +43,7 @@ export function swatch(color, letter = "") {
 export function toast(line, kind = "info") {
   const element = make(`div.toast.${kind}`, { role: kind === "error" ? "alert" : "status" }, line);
   byId("toasts").append(element);
+  if (byId("toasts").childElementCount > MOST_TOASTS) byId("toasts").firstElementChild.remove();
   setTimeout(() => element.remove(), kind === "info" ? 5000 : 9000);
 }
 

@@ -56,6 +56,7 @@ export async function openViewer(frame, project, onPlace) {
   // being restored, which fails then.
   viewer.state.changed.handlers.clear();
   viewer.state.restoreState(firstState());
+  hide(inside.document, ".perspective-panel-show-slice-views");
   await until(isThere);
 
   function voxels(point_nm) {
@@ -258,6 +259,12 @@ export async function openViewer(frame, project, onPlace) {
 export function packed(color) {
   const [red, green, blue] = [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16));
   return BigInt((blue << 16) | (green << 8) | red);
+}
+
+function hide(inside, selector) {
+  const style = inside.createElement("style");
+  style.textContent = `${selector} { display: none; }`;
+  inside.head.append(style);
 }
 
 /** A picked value as text; it comes as a number, or as an entry of a table of equal ones. Null for none. */

@@ -154,6 +154,7 @@ function onlyLooking() {
 /** Back from a split or a look to the task. */
 function back() {
   [split, looked] = [null, null];
+  byId("search").value = "";
   const task = queue.current();
   if (task) showTask(task, "next");
   else if (mayAnswer()) onEmpty(false);

@@ -2,7 +2,7 @@
 
 import { button, make, swatch } from "./dom.js";
 import { evidenceOf, isByHand, MODES, PIECE_A, PIECE_B, STAYS } from "./modes.js";
-import { count, length, percent } from "./units.js";
+import { count, length, percent, pieces } from "./units.js";
 
 /**
  * The panel of a task.
@@ -16,8 +16,9 @@ export function taskPanel(task, partner, act, mayAnswer) {
   const mode = MODES[task.kind];
   const needsPartner = task.kind === "end" && !partner;
   const yes = isByHand(task) ? "Yes, two cells: cut by hand" : mode.yes;
+  const kind = needsPartner ? "answer yes waiting" : "answer yes";
   const answers = [
-    button(yes, "Y", () => act.answer("accept"), { kind: "answer yes", disabled: !mayAnswer, id: "answer-accept" }),
+    button(yes, "Y", () => act.answer("accept"), { kind, disabled: !mayAnswer, id: "answer-accept" }),
     button(mode.no, "N", () => act.answer("reject"), { kind: "answer no", disabled: !mayAnswer, id: "answer-reject" }),
     make(
       "div.row",
@@ -29,7 +30,7 @@ export function taskPanel(task, partner, act, mayAnswer) {
   return make(
     "section",
     { "aria-label": `Task ${task.id}` },
-    make("ul.pieces", { "aria-label": "Pieces" }, ...pieces(task, partner, act)),
+    make("ul.pieces", { "aria-label": "Pieces" }, ...piecesOf(task, partner, act)),
     needsPartner &&
       make("p.hint", {}, "Does it go on? Shift+click the piece that it goes on in, or point at it and press ", make("kbd", {}, "P"), "."),
     make("div.answers", { role: "group", "aria-label": "Answers" }, ...answers),
@@ -38,7 +39,7 @@ export function taskPanel(task, partner, act, mayAnswer) {
   );
 }
 
-function pieces(task, partner, act) {
+function piecesOf(task, partner, act) {
   const [a, b] = task.about;
   if (task.kind === "join") return [piece("A", PIECE_A, a, act), piece("B", PIECE_B, b, act)];
   if (task.kind === "end") return [piece("A", PIECE_A, a, act), partner && piece("B", PIECE_B, partner, act)];
@@ -57,7 +58,6 @@ function piece(letter, color, neuron, act) {
   if (!neuron) return make("li.piece", {}, swatch(color, letter), "is no more");
   const somas = neuron.somas.length;
   const bodies = somas ? ` · ${somas} cell ${somas === 1 ? "body" : "bodies"}` : "";
-  const number = neuron.supervoxels.length;
   return make(
     "li.piece",
     {},
@@ -66,7 +66,7 @@ function piece(letter, color, neuron, act) {
       "div",
       {},
       make("button.link", { type: "button", onclick: () => act.look(neuron.id), "aria-label": `Look at neuron ${neuron.id} alone` }, neuron.id),
-      make("div.small", {}, `${length(neuron.length_nm)} · ${count(number)} ${number === 1 ? "piece" : "pieces"}${bodies}`),
+      make("div.small", {}, `${length(neuron.length_nm)} · ${pieces(neuron.supervoxels.length)}${bodies}`),
     ),
   );
 }
@@ -78,7 +78,7 @@ function partOf(side, part, preview, neuron) {
     "li.piece",
     {},
     swatch(side ? PIECE_B : PIECE_A, side ? "B" : "A"),
-    make("div", {}, make("b", {}, `${count(part.length)} ${part.length === 1 ? "piece" : "pieces"}`), make("div.small", {}, size)),
+    make("div", {}, make("b", {}, pieces(part.length)), make("div.small", {}, size)),
   );
 }
 

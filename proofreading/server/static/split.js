@@ -4,7 +4,7 @@ import { get, newKey } from "./api.js";
 import { button, make, swatch } from "./dom.js";
 import { PIECE_A, PIECE_B } from "./modes.js";
 import { neuronOf, previewOf, splitScene } from "./scenes.js";
-import { length } from "./units.js";
+import { length, pieces } from "./units.js";
 
 const SIDES = ["A", "B"];
 const COLORS = [PIECE_A, PIECE_B];
@@ -13,22 +13,24 @@ const COLORS = [PIECE_A, PIECE_B];
  * Begins a split.
  *
  * @param start neuron (as the server knows it; null = that of the first point), others (neurons that are shown
- *   until then), reason.
- * @param page functions: draw(element), show(scene), pick(), notice(line, kind), send(path, body, more), done(edit).
- * @returns { key, place, close }: what the page calls for keys and for clicks in the viewer.
+ *   until then).
+ * @param page functions: draw(element), show(scene), pick(), notice(line, kind), send(path, body), leave(),
+ *   done(edit, isReadAnew).
+ * @returns { key, place }: what the page calls for keys and for clicks in the viewer.
  */
 export function beginSplit({ neuron, others }, page) {
   let sides = [[], []];
   let active = 0;
   let preview = null;
   let isBusy = false;
+  const isGiven = Boolean(neuron);
 
   async function place(point) {
     if (isBusy) return;
     if (!point) return page.notice("There is no piece under this point.", "warn");
     const mine = neuron?.supervoxels.includes(point.supervoxel);
-    if (!mine && neuron && sides.flat().length) {
-      return page.notice(`Piece ${point.supervoxel} is of another neuron than your points.`, "warn");
+    if (!mine && (isGiven || sides.flat().length)) {
+      return page.notice(`Piece ${point.supervoxel} is of another neuron than the one that is split.`, "warn");
     }
     if (!mine) neuron = await ownerOf(point.supervoxel);
     sides[active].push(point);
@@ -121,7 +123,7 @@ export function beginSplit({ neuron, others }, page) {
 
   function panel() {
     const head = neuron
-      ? make("p.hint", {}, `Neuron ${neuron.id}: ${neuron.supervoxels.length} pieces, ${length(neuron.length_nm)}`)
+      ? make("p.hint", {}, `Neuron ${neuron.id}: ${pieces(neuron.supervoxels.length)}, ${length(neuron.length_nm)}`)
       : make("p.hint", {}, "The first point says which neuron is split.");
     const next = preview
       ? button("Commit the split", "Enter", commit, { kind: "answer yes", id: "split-commit", disabled: isBusy })
@@ -171,7 +173,7 @@ export function beginSplit({ neuron, others }, page) {
       { role: "status" },
       make("h3", {}, "Preview: nothing is changed yet"),
       ...preview.parts.map((part, side) =>
-        make("p", {}, swatch(COLORS[side]), ` ${SIDES[side]}: ${part.length} ${part.length === 1 ? "piece" : "pieces"}`),
+        make("p", {}, swatch(COLORS[side]), ` ${SIDES[side]}: ${pieces(part.length)}`),
       ),
       make("p.hint", {}, lines.join(" ")),
     );

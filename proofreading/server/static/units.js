@@ -27,3 +27,8 @@ export function ago(iso, now = Date.now()) {
   if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ago`;
   return iso.slice(0, 10);
 }
+
+/** So many supervoxels; people read "pieces". */
+export function pieces(number) {
+  return `${count(number)} ${number === 1 ? "piece" : "pieces"}`;
+}
