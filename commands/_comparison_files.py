@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from commands._comparison_subject import Subject
 from configs import ConfigView
 from evaluation.comparison import StageFigures, Truth
 from evaluation.detected_errors import write_errors
@@ -16,9 +17,6 @@ from evaluation.planes import Plane, read_planes
 from evaluation.report import MADE_WITH, Report, write_report
 from evaluation.result_files import COMPARED, FIGURES, update_metrics, write_neurons, write_objects
 from jobs.versions import installed_versions
-
-if TYPE_CHECKING:
-    from commands._comparison import Subject
 
 REPORT = "report.html"
 

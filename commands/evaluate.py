@@ -120,7 +120,8 @@ def _main(rest: Sequence[str]) -> None:
     else:
         output = metrics_file(_OUTPUT.value)
         settings = _settings_of_flags()
-    from commands._comparison import SEGMENTATION, carry_out, of_config, of_volumes
+    from commands._comparison import carry_out
+    from commands._comparison_subject import SEGMENTATION, of_config, of_volumes
     from commands._evaluation_table import evaluation_table
 
     if _CONFIG.value:
