@@ -50,7 +50,7 @@ class Outcome:
         journal: of all clients.
         wall_s: from the first moment to the last, starts included.
         start_seconds: of each start of the server.
-        cpu_s: processor time of the last server.
+        cpu_s: processor time of the server for all requests; NaN where it was killed in between.
         findings: what should not be; empty = nothing.
     """
 
@@ -77,9 +77,10 @@ def put_to(config: Path, load: Load, say: Callable[[str], None] = lambda _: None
         server.start()
         with closing(open_state(load_config(str(config)))) as state:
             cookies = enrol(state.database, load.clients, server.port)
-        begun = time.monotonic()
+        begun, cpu_s = time.monotonic(), server.cpu_s
         journal = asyncio.run(_work(server, cookies, load, say))
-        wall_s, cpu_s = time.monotonic() - begun, server.cpu_s
+        wall_s = time.monotonic() - begun
+        cpu_s = float("nan") if load.kills else server.cpu_s - cpu_s
     finally:
         # The last kill comes when nothing is under way: the log alone has to do.
         server.kill()
