@@ -71,10 +71,13 @@ class QueueMemory:
         busy = set() if busy_too else self._busy(person)
 
         def suits(entry: Entry) -> bool:
+            # First, since in a crowd most are passed over for this.
+            if not busy.isdisjoint(entry.neurons):
+                return False
             number = entry.candidate.id
             wanted = kinds is None or entry.candidate.kind in kinds
             is_new = number not in skipped and person not in self._answered.get(number, ())
-            return wanted and is_new and busy.isdisjoint(entry.neurons)
+            return wanted and is_new
 
         return suits
 

@@ -19,6 +19,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 Point = tuple[float, float, float]
@@ -81,7 +82,7 @@ class Candidate:
     evidence: Mapping[str, Any] = field(default_factory=dict)
     part_nm: float = 0.0
 
-    @property
+    @cached_property
     def id(self) -> int:
         """The number of its task."""
         return task_id(self.kind, self.supervoxels, self.point_nm)
