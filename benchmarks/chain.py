@@ -71,11 +71,12 @@ def _agglomerate(config: ConfigView, keep: Any, stages: Stages) -> dict[str, Any
         stages[name] |= {"pairs": len(done.scores), "fovs": fovs, "merges_tried": counts.tried}
         stages[name] |= {"merges_refused": counts.refused, "cell_bodies": counts.cell_bodies}
     neurons = {AFTER[0]: done.decided.agglomerated, AFTER[1]: done.decided.constrained}
-    return {**neurons, PERFECT: (done.scores.id_a, done.scores.id_b)}
+    return {**neurons, PERFECT: done.scores}
 
 
 def _examine(config: ConfigView, neurons: dict[str, Any], stages: Stages) -> None:
     """Adds what is read from the voxels of all stages: run lengths, and figures over common voxels."""
+    from agglomeration.pair_truth import true_objects, truth_of_pairs
     from agglomeration.stage_figures import merged_nodes, merged_table
     from evaluation import contingency, erl_metrics, look_up_nodes, overlap_metrics, table_metrics
     from inference.stage_volumes import as_it_ran, finished_stages
@@ -88,7 +89,10 @@ def _examine(config: ConfigView, neurons: dict[str, Any], stages: Stages) -> Non
     truth, last = workspace.inputs.labels.read(workspace.inputs.box), list(volumes)[-1]
     overlaps = contingency(labels[last], truth)
     if neurons:
-        neurons[PERFECT] = _right_answers(overlaps, *neurons[PERFECT])
+        scores = neurons[PERFECT]
+        truth_of_scores = truth_of_pairs(scores.id_a, scores.id_b, true_objects(overlaps))
+        stages[AFTER[0]]["accepted_by"] = _accepted_by(config, scores, truth_of_scores)
+        neurons[PERFECT] = _right_answers(overlaps, scores, truth_of_scores)
         figures = table_metrics(merged_table(overlaps, neurons[PERFECT]))
         stages[PERFECT] = {**figures, "objects": np.unique(neurons[PERFECT].neurons).size}
     fine = [n for n in volumes if n not in workspace.passes or workspace.passes[n].factors == (1, 1, 1)]
@@ -108,15 +112,34 @@ def _examine(config: ConfigView, neurons: dict[str, Any], stages: Stages) -> Non
         each["objects_of_1000_voxels"] = large
 
 
-def _right_answers(overlaps: Any, id_a: np.ndarray, id_b: np.ndarray) -> Any:
+def _accepted_by(config: ConfigView, scores: Any, truth: Any) -> dict[str, dict[str, int]]:
+    """Pairs of known truth that each way of deciding accepts, and how many of them are right.
+
+    That passes have both supervoxels in one object decides nothing by itself; it stands here for comparison.
+    """
+    from agglomeration.calibration import load_calibration
+    from agglomeration.scoring import conservative
+
+    section, passes = config.agglomeration, len(config.inference.passes)
+    joined = scores["joined_in_passes"] * passes
+    ways = {"rule": conservative(scores, section.conservative_rule)}
+    if section.calibration is not None:
+        probability = load_calibration(section.calibration).probability(scores)
+        ways["probability"] = probability >= section.accept_probability
+    ways |= {f"{count} passes": joined > count - 0.5 for count in range(1, passes + 1)}
+    return {
+        name: {"accepted": int((way & truth.known).sum()), "right": int((way & truth.same).sum())}
+        for name, way in ways.items()
+    }
+
+
+def _right_answers(overlaps: Any, scores: Any, truth: Any) -> Any:
     """Neurons of all candidate pairs that are one object, and of no others."""
     from agglomeration import NeuronMap, components
-    from agglomeration.pair_truth import true_objects, truth_of_pairs
 
-    same = truth_of_pairs(id_a, id_b, true_objects(overlaps)).same
     ids = np.unique(overlaps.segment_ids)
     ids = ids[ids > 0]
-    return NeuronMap(ids, components(ids, id_a[same], id_b[same]))
+    return NeuronMap(ids, components(ids, scores.id_a[truth.same], scores.id_b[truth.same]))
 
 
 def _true_skeletons(workspace: Any, config: ConfigView, voxel_size_nm: Any) -> Mapping[int, Any]:

@@ -29,13 +29,18 @@ def gains(rows: Rows, means: Mapping[str, Mapping[str, float]]) -> dict[str, Any
         means: figures of each stage, in the order of the pipeline.
 
     Returns:
-        `before` (the stage), `pairs`, `fovs_per_pair`, and for each stage of `AFTER`: pooled merges with
-        precision (Wilson, 95 %) and recall, the share that was refused, and `_changes`, those of `PERFECT`
-        besides.
+        `before` (the stage), `pairs`, `fovs_per_pair`, `accepted_by` (ways of deciding), and for each stage of
+        `AFTER`: pooled merges with precision (Wilson, 95 %) and recall, the share that was refused, and
+        `_changes`, those of `PERFECT` besides.
     """
     before = list(means)[list(means).index(AFTER[0]) - 1]
     pairs, fovs = (sum(row[AFTER[0]][name] for row in rows.values()) for name in ("pairs", "fovs"))
     found: dict[str, Any] = {"before": before, "pairs": pairs, "fovs_per_pair": _share(fovs, pairs)}
+    first = [row[AFTER[0]].get("accepted_by", {}) for row in rows.values()]
+    found["accepted_by"] = {
+        name: {key: sum(each[name][key] for each in first) for key in ("accepted", "right")}
+        for name in first[0]
+    }
     for stage in AFTER:
         found[stage] = _pooled([row[stage] for row in rows.values()])
         if "nerl" in means[stage]:
@@ -51,6 +56,8 @@ def gain_lines(found: Mapping[str, Any]) -> list[str]:
         f"{found['pairs']} pairs, {_shown(found['fovs_per_pair'])} fields of view each; before: "
         f"{found['before']}"
     ]
+    for name, each in found["accepted_by"].items():
+        lines.append(f"by {name:13s}{each['accepted']} accepted, {each['right']} right")
     for stage in AFTER:
         each = found[stage]
         interval = f"{each['precision_low']:.4f} to {each['precision_high']:.4f}"
