@@ -29,8 +29,8 @@ def gains(rows: Rows, means: Mapping[str, Mapping[str, float]]) -> dict[str, Any
         means: figures of each stage, in the order of the pipeline.
 
     Returns:
-        `before` (the stage), `pairs`, `fovs_per_pair`, `accepted_by` (ways of deciding), and for each stage of
-        `AFTER`: pooled merges with precision (Wilson, 95 %) and recall, the share that was refused, and
+        `before` (the stage), `pairs`, `fovs_per_pair`, `accepted_by` (ways of deciding), and for each stage
+        of `AFTER`: pooled merges with precision (Wilson, 95 %) and recall, the share that was refused, and
         `_changes`, those of `PERFECT` besides.
     """
     before = list(means)[list(means).index(AFTER[0]) - 1]
