@@ -82,6 +82,8 @@ class Server:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
+                # An interrupt in the terminal is for the benchmark, which ends the server then.
+                start_new_session=True,
             )
         assert self._process.stdout is not None
         found = _LINK.fullmatch(self._process.stdout.readline())

@@ -101,6 +101,8 @@ def test_every_file_of_the_client_but_maps_is_sent_with_its_type(client: TestCli
             assert found.status_code == 200 and found.content == path.read_bytes()
             assert found.headers["content-type"].startswith(types[path.suffix])
             assert "immutable" in found.headers["cache-control"]
+            # A worker has the policy of its script, and some of them make functions of text.
+            assert "'unsafe-eval'" in found.headers["content-security-policy"]
         else:
             assert found.status_code == 404
 

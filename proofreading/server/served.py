@@ -20,6 +20,7 @@ from proofreading.server.guards import known_hosts
 from proofreading.server.layers import SEGMENTATION, Layer, open_layers
 from proofreading.server.limits import Limits, RateLimiter
 from proofreading.server.metrics import Metrics
+from proofreading.server.previews import Previews
 from proofreading.server.sessions import Sessions
 from proofreading.server.supervoxel_meshes import supervoxel_meshes
 from proofreading.state import ProofreadingState, open_state
@@ -42,6 +43,7 @@ class ServedProject:
       limits: what it puts up with.
       limiter: counts requests.
       metrics: figures of requests.
+      previews: of splits of supervoxels, as layers.
       leases: tasks that were handed out and not answered yet, by the word of their lease.
     """
 
@@ -55,6 +57,7 @@ class ServedProject:
     limits: Limits = field(default_factory=Limits)
     limiter: RateLimiter = field(default_factory=RateLimiter)
     metrics: Metrics = field(default_factory=Metrics)
+    previews: Previews = field(default_factory=Previews)
     leases: dict[str, int] = field(default_factory=dict)
 
     @property

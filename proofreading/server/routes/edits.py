@@ -59,7 +59,7 @@ def _merge(body: Merge, project: Project, person: Proofreader) -> dict[str, Any]
 def _preview_split(body: Sides, project: Project, person: Reader) -> dict[str, Any]:
     """What a split would do; changes nothing."""
     refuse_for(project.limiter.wait_s("preview", person.name, project.limits.previews))
-    return _preview(project.state.preview_split(body.neuron, *_sides(project, body)))
+    return _preview(project, project.state.preview_split(body.neuron, *_sides(project, body)))
 
 
 @router.post("/split")
@@ -102,7 +102,7 @@ def _inside(project: ServedProject, point_nm: tuple[float, float, float]) -> tup
     return inside(point_nm, volume.bounds, volume.voxel_size_nm)
 
 
-def _preview(preview: SplitPreview) -> dict[str, Any]:
+def _preview(project: ServedProject, preview: SplitPreview) -> dict[str, Any]:
     found: dict[str, Any] = {
         "parts": [_texts(part.tolist()) for part in preview.parts],
         "edges": [_texts(edge) for edge in np.asarray(preview.edges).tolist()],
@@ -113,7 +113,14 @@ def _preview(preview: SplitPreview) -> dict[str, Any]:
     if parts is not None:
         voxels = [int(np.count_nonzero(parts.sides == side)) for side in (1, 2)]
         box = {"start": list(parts.box.start), "stop": list(parts.box.stop)}
-        found["supervoxel_parts"] = {"new_ids": _texts(parts.new_ids), "voxels": voxels, "box": box}
+        size_nm = project.layers[SEGMENTATION].volume.voxel_size_nm
+        layer = f"/data/{project.previews.keep(parts, size_nm)}"
+        found["supervoxel_parts"] = {
+            "new_ids": _texts(parts.new_ids),
+            "voxels": voxels,
+            "box": box,
+            "layer": layer,
+        }
     return found
 
 

@@ -14,6 +14,7 @@ from proofreading.server import viewer_files
 from proofreading.server.auth import Reader
 from proofreading.server.data_files import is_known, send_file
 from proofreading.server.edited_chunks import edited_chunk
+from proofreading.server.guards import WORKER_POLICY
 from proofreading.server.layers import MESHES, SEGMENTATION, Layer
 from proofreading.server.part_meshes import part_mesh
 from proofreading.server.refusals import Refused
@@ -61,7 +62,9 @@ def _viewer_file(name: str, request: Request) -> Response:
         return send_file(request, viewer_files.stub_folder(), name)
     if not viewer_files.is_client_file(name):
         raise Refused(404, f"there is no file '{name[:100]}'")
-    return send_file(request, viewer_files.client_folder(), name, cache=_FOR_EVER)
+    response = send_file(request, viewer_files.client_folder(), name, cache=_FOR_EVER)
+    response.headers["Content-Security-Policy"] = WORKER_POLICY
+    return response
 
 
 @router.get("/data/{layer}/info")
@@ -79,9 +82,10 @@ def _layer_file(layer: str, name: str, request: Request, project: Project, perso
         name = name.removeprefix(f"{MESHES}/")
         part = part_mesh(project.state, found, name)
         return send_file(request, found.meshes, name) if part is None else _chunk(request, part)
-    read = project.state.read_labels if found.name == SEGMENTATION else found.volume.read
+    is_edited = found is project.layers[SEGMENTATION]
+    read = project.state.read_labels if is_edited else found.volume.read
     if found.folder is not None:
-        splits = project.state.supervoxel_splits() if found.name == SEGMENTATION else ()
+        splits = project.state.supervoxel_splits() if is_edited else ()
         edited = edited_chunk(found, name, splits, read)
         return send_file(request, found.folder, name) if edited is None else _chunk(request, edited)
     voxels = found.chunk(name, read)
@@ -93,6 +97,9 @@ def _layer_file(layer: str, name: str, request: Request, project: Project, perso
 def _layer(project: Project, name: str) -> Layer:
     """A layer by its name. A "~" and what follows do not count: by them the page has chunks read anew."""
     name = name.partition("~")[0]
+    preview = project.previews.layer(name)
+    if preview is not None:
+        return preview
     if name not in project.layers:
         raise Refused(404, f"there is no layer '{name[:40]}'; there are {', '.join(sorted(project.layers))}")
     return project.layers[name]

@@ -1,13 +1,17 @@
 // The viewer: Neuroglancer in a frame. The only file that knows its undocumented surface, which was read in the
 // sources of release 2.41.2; everything else speaks of scenes, in nm and in the order z, y, x.
 //
-// A scene is { groups: [{ ids, color }], marks: [{ point_nm, color }], point_nm, neurons }: supervoxels (IDs as
-// text) in fixed colours, rings around points, and the point that is looked at.
+// A scene is { groups: [{ ids, color }], marks: [{ point_nm, color }], point_nm, overlay }: supervoxels (IDs as
+// text) in fixed colours, rings around points, the point that is looked at, and the address of a layer of the
+// sides 1 and 2 of a supervoxel, if one is to be split.
+
+import { PIECE_A, PIECE_B, POINT } from "./modes.js";
 
 const CELLS = "cells";
 // Annotations with properties are read by code that is made as a string, which the page's policy forbids:
 // therefore one layer for each colour.
-const MARKS = { "#ffffff": "point", "#e69f00": "side A", "#56b4e9": "side B" };
+const MARKS = { [POINT]: "point", [PIECE_A]: "side A", [PIECE_B]: "side B" };
+const CUT = "cut";
 const PLACE = "place-point";
 const NOTHING = "do-nothing";
 export const LAYOUTS = ["4panel", "3d", "xy-3d", "xy"];
@@ -41,6 +45,7 @@ export async function openViewer(frame, project, onPlace) {
   let edition = 0;
   let context = true;
   let scene = null;
+  let overlay = null;
   let prefetched = [];
 
   window.viewerConfig = config();
@@ -63,6 +68,17 @@ export async function openViewer(frame, project, onPlace) {
     return [...point_nm].reverse().map((value, axis) => value / size[axis]);
   }
 
+  /** Shows the sides of a supervoxel that is to be split over it; null for none. */
+  function setOverlay(path) {
+    if (path === overlay) return;
+    overlay = path;
+    const url = path ? `precomputed://${location.origin}${path}` : "";
+    const spec = { url, enableDefaultSubsources: true, subsources: new Map() };
+    const { dataSources } = layer(CUT);
+    if (dataSources.length) dataSources[0].spec = spec;
+    else if (path) layer(CUT).addDataSource(spec);
+  }
+
   function source(name) {
     const path = name === "segmentation" && edition ? `segmentation~${edition}` : name;
     return `precomputed://${location.origin}/data/${path}`;
@@ -75,6 +91,16 @@ export async function openViewer(frame, project, onPlace) {
     const finest = Math.min(...size);
     const layers = [
       { type: "segmentation", name: CELLS, source: source("segmentation"), segments: [], ...look() },
+      {
+        type: "segmentation",
+        name: CUT,
+        source: [],
+        segments: ["1", "2"],
+        segmentColors: { 1: PIECE_A, 2: PIECE_B },
+        selectedAlpha: 0.75,
+        hoverHighlight: false,
+        pick: false,
+      },
       ...Object.entries(MARKS).map(([annotationColor, name]) => ({
         type: "annotation",
         name,
@@ -186,6 +212,7 @@ export async function openViewer(frame, project, onPlace) {
     scene = next;
     setColors(next.groups);
     setMarks(next.marks);
+    setOverlay(next.overlay ?? null);
     if (!stay && next.point_nm) centre(next.point_nm);
   }
 
@@ -223,7 +250,7 @@ export async function openViewer(frame, project, onPlace) {
     prefetched = scenes.map((each) => ({
       ...now,
       position: voxels(each.point_nm),
-      layers: now.layers.map((one) =>
+      layers: now.layers.filter((one) => one.name !== CUT).map((one) =>
         one.name === CELLS ? { ...one, segments: each.groups.flatMap((group) => group.ids) } : one,
       ),
     }));
@@ -234,7 +261,11 @@ export async function openViewer(frame, project, onPlace) {
   async function reload(number) {
     edition = number;
     const state = JSON.parse(textOf(viewer.state.toJSON()));
-    for (const one of state.layers) if (one.name === CELLS) one.source = source("segmentation");
+    for (const one of state.layers) {
+      if (one.name === CELLS) one.source = source("segmentation");
+      if (one.name === CUT) one.source = [];
+    }
+    overlay = null;
     viewer.state.restoreState(state);
     await until(isThere);
     setContext(context);

@@ -82,7 +82,8 @@ function cutScene(preview, all, marks, task) {
         ...task.evidence.side_b.map(([, point_nm]) => ({ point_nm, color: PIECE_B })),
       ]
     : [];
-  return { groups: partsOf(preview, all), marks: [...marks, ...sides], point_nm: task.point_nm };
+  const overlay = preview.supervoxel_parts?.layer;
+  return { groups: partsOf(preview, all), marks: [...marks, ...sides], point_nm: task.point_nm, overlay };
 }
 
 /** The two parts of a neuron in their colours; a supervoxel that is split itself is neither. */
@@ -100,7 +101,7 @@ export function splitScene(neuron, others, sides, preview) {
   );
   const plain = (each) => ({ ids: each.supervoxels, color: PLAIN });
   const groups = neuron && preview ? partsOf(preview, neuron.supervoxels) : neuron ? [plain(neuron)] : others.map(plain);
-  return { groups, marks, point_nm: null };
+  return { groups, marks, point_nm: null, overlay: preview?.supervoxel_parts?.layer };
 }
 
 /** The scene of a neuron that was looked for. */
