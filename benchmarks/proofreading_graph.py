@@ -50,7 +50,7 @@ def graph_row(edges: int, seed: int = 1) -> dict[str, Any]:
 
 
 def _cut_times(state: ProofreadingState, random: np.random.Generator) -> dict[str, Any]:
-    """Of the largest neuron, between points in its halves: the cut alone, its preview, doing it, undoing it."""
+    """Of the largest neuron, between points in its halves: the cut alone, its preview, the edit, its undo."""
     neuron = state.neuron_of(1)
     members, merges = state.supervoxels_of(neuron), state.edges_of(neuron)
     ends = np.searchsorted(members, np.stack([merges.id_a, merges.id_b], axis=1)).astype(np.int64)
