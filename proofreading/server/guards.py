@@ -44,8 +44,8 @@ POLICY = "; ".join(
         "frame-ancestors 'self'",
     )
 )
-# For the scripts of the viewer's client: a worker has the policy of its own script, and those that decode JPEG,
-# PNG and raw labels make functions of text as they start. Pages never may.
+# For the scripts of the viewer's client: a worker has the policy of its own script, and those that decode
+# JPEG, PNG and raw labels make functions of text as they start. Pages never may.
 WORKER_POLICY = POLICY.replace("'wasm-unsafe-eval'", "'wasm-unsafe-eval' 'unsafe-eval'")
 _HEADERS = {
     "Content-Security-Policy": POLICY,
