@@ -428,6 +428,9 @@ function toggleHistory() {
   else edits.open(looked?.id ?? "");
 }
 
+// Leaving the page gave the tasks back; whoever comes back by the browser's history begins anew.
+window.addEventListener("pageshow", (event) => event.persisted && location.reload());
+
 /** Whether somebody is there; leases are kept alive for them only. */
 function watchHands() {
   for (const target of [window, viewer.window]) {
