@@ -71,10 +71,11 @@ def figures(outcome: Outcome) -> dict[str, Any]:
         "lost": journal.lost,
         "wall_s": outcome.wall_s,
         "start_s": outcome.start_seconds,
-        "server_cpu_ms_per_request": outcome.cpu_s / max(journal.statuses.total(), 1) * 1e3,
         "load_average": os.getloadavg()[1],
         "findings": outcome.findings,
     }
+    if outcome.cpu_s is not None:
+        row["server_cpu_ms_per_request"] = outcome.cpu_s / max(journal.statuses.total(), 1) * 1e3
     for name, seconds in journal.seconds.items():
         if seconds:
             row[f"{name}_ms"] = dict(

@@ -50,14 +50,14 @@ class Outcome:
         journal: of all clients.
         wall_s: from the first moment to the last, starts included.
         start_seconds: of each start of the server.
-        cpu_s: processor time of the server for all requests; NaN where it was killed in between.
+        cpu_s: processor time of the server for all requests; None where it was killed in between.
         findings: what should not be; empty = nothing.
     """
 
     journal: Journal
     wall_s: float
     start_seconds: list[float]
-    cpu_s: float
+    cpu_s: float | None
     findings: list[str] = field(default_factory=list)
 
 
@@ -80,11 +80,11 @@ def put_to(config: Path, load: Load, say: Callable[[str], None] = lambda _: None
         begun, cpu_s = time.monotonic(), server.cpu_s
         journal = asyncio.run(_work(server, cookies, load, say))
         wall_s = time.monotonic() - begun
-        cpu_s = float("nan") if load.kills else server.cpu_s - cpu_s
+        used_s = None if load.kills else server.cpu_s - cpu_s
     finally:
         # The last kill comes when nothing is under way: the log alone has to do.
         server.kill()
-    return Outcome(journal, wall_s, server.start_seconds, cpu_s, compared(config, journal))
+    return Outcome(journal, wall_s, server.start_seconds, used_s, compared(config, journal))
 
 
 def compared(config: Path, journal: Journal) -> list[str]:
