@@ -9,7 +9,6 @@ cross-validation.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from agglomeration.reliability import (
     reliability_of,
     write_reliability_plot,
 )
-from agglomeration.scored_pairs import describe_scores
+from agglomeration.scored_pairs import describe_scores, shared_by_scores
 from agglomeration.scoring import ScoreTable
 from agglomeration.stage_figures import known_truth
 from agglomeration.training import cross_validated, fit
@@ -40,9 +39,6 @@ from jobs.lock import only_run_in
 from jobs.pieces import require_writable_file
 
 Tell = Callable[[str], None]
-
-# What may differ between projects without changing what a score means.
-_OWN = {"volume", "image", "region_zyx", "bounds", "supervoxels", "masks"}
 
 
 @dataclass(frozen=True)
@@ -254,7 +250,7 @@ def _require_alike(configs: Sequence[ConfigView]) -> Mapping[str, Any]:
     twice = next((each for n, each in enumerate(places) if each in places[:n]), None)
     if twice is not None:
         raise AgglomerationError(f"two projects have output_dir '{twice}'; give each a directory of its own")
-    described = [_shared(describe_scores(config)) for config in configs]
+    described = [shared_by_scores(describe_scores(config)) for config in configs]
     for config, each in zip(configs[1:], described[1:], strict=True):
         differs = difference(described[0], each)
         if differs is not None:
@@ -264,8 +260,3 @@ def _require_alike(configs: Sequence[ConfigView]) -> Mapping[str, Any]:
                 "that their scores mean different things; give both the same"
             )
     return described[0]
-
-
-def _shared(described: Mapping[str, Any]) -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads(json.dumps(described))
-    return {name: value for name, value in plain.items() if name not in _OWN}

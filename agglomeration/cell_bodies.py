@@ -20,7 +20,8 @@ from agglomeration.errors import AgglomerationError
 from volumes import Volume
 
 COLUMNS = ("z_nm", "y_nm", "x_nm", "radius_nm")
-_LARGEST_ID = 2**63 - 1
+# Room for those of cell bodies that the table missed.
+_LARGEST_ID = 2**62
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,12 @@ def _numbers(row: dict[str, str], where: str, volume: Volume) -> list[float]:
     if radius <= 0:
         raise AgglomerationError(f"{where}: radius_nm is {radius:g}; a cell body has one above 0")
     sizes = volume.voxel_size_nm
+    largest = max(n * size for n, size in zip(volume.shape, sizes, strict=True))
+    if radius > largest:
+        raise AgglomerationError(
+            f"{where}: radius_nm is {radius:g}, more than volume '{volume.spec}' is long ({largest:g} nm); "
+            "give nanometres"
+        )
     for name, at, low, high, size in zip(
         COLUMNS, centre, volume.bounds.start, volume.bounds.stop, sizes, strict=False
     ):

@@ -23,7 +23,14 @@ from agglomeration.flags import Flag, find_flags, write_flags
 from agglomeration.merge_graph import components
 from agglomeration.merging import MergeCounts, apply_constraint
 from agglomeration.neurons import NeuronMap
-from agglomeration.runs import finish_run, finished_run, read_neurons, start_run, write_supervoxels
+from agglomeration.runs import (
+    finish_run,
+    finished_run,
+    read_neurons,
+    require_same_supervoxels,
+    start_run,
+    write_supervoxels,
+)
 from agglomeration.scoring import SCORES, ScoreTable, conservative
 from agglomeration.segmentation import Segmentation
 from agglomeration.somas import SomaPlaces, find_somas, write_somas
@@ -87,6 +94,23 @@ def calibration_of(config: ConfigView) -> Calibration | None:
     """
     name = config.agglomeration.calibration
     return None if name is None else load_calibration(name)
+
+
+def refuse_other_supervoxels(config: ConfigView, segmentation: Segmentation) -> None:
+    """Refuses supervoxels that the decisions of a project are not about, before anything is made of them.
+
+    Args:
+      config: of the project, with `agglomeration`.
+      segmentation: its supervoxels.
+
+    Raises:
+      DatabaseError: the decisions are about others, or cannot be read.
+    """
+    place = database_of(config)
+    if isinstance(place, Path) and not place.exists():
+        return
+    with open_database(place) as database:
+        require_same_supervoxels(database, segmentation.identity)
 
 
 def decide_pairs(

@@ -79,7 +79,8 @@ def pairs_of(
     size_nm = np.array([*voxel_size_nm], np.float64)
     for part, tied in parts:
         wanted = _rows(contacts.id_a, contacts.id_b, part.id_a, part.id_b)
-        wanted[wanted >= 0] = np.where(part.gaps == contacts.gaps[wanted], wanted, -1)[wanted >= 0]
+        known = wanted >= 0
+        wanted[known] = np.where(part.gaps[known] == contacts.gaps[wanted[known]], wanted[known], -1)
         _approach(wanted, part.ties, tied, contacts.ties, contacts.tie_sums, size_nm, away, places)
     ids, voxels = sizes
     return CandidatePairs(

@@ -26,7 +26,8 @@ class Refusal(NamedTuple):
     Attributes:
       id_a, id_b: the pair.
       soma_a, soma_b: the cell bodies on either side of it.
-      cut: the pair that is the cheapest cut instead of it; None = the two hold the cell bodies themselves.
+      cut: the most certain merge of the cheapest cut instead of it; None = the two hold the cell bodies
+        themselves.
     """
 
     id_a: int

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agglomeration.calibration import Calibration
 from agglomeration.cell_bodies import read_cell_bodies
-from agglomeration.decided_pairs import Decided, calibration_of, decide_pairs
+from agglomeration.decided_pairs import Decided, calibration_of, decide_pairs, refuse_other_supervoxels
 from agglomeration.extensions import ENDS
 from agglomeration.meshes import STAGE as MESHES
 from agglomeration.meshes import write_meshes
@@ -24,7 +25,14 @@ from agglomeration.neuron_volume import STAGE as NEURONS
 from agglomeration.neuron_volume import write_neuron_volume
 from agglomeration.neurons import neuron_table
 from agglomeration.pair_pieces import opened, resegmentation_config
-from agglomeration.scored_pairs import CANDIDATES, SCORES, check_scores, describe_scores, find_scores
+from agglomeration.scored_pairs import (
+    CANDIDATES,
+    SCORES,
+    check_scores,
+    describe_scores,
+    find_scores,
+    shared_by_scores,
+)
 from agglomeration.scoring import ScoreTable
 from agglomeration.segmentation import STAGE as SUPERVOXELS
 from agglomeration.segmentation import Segmentation, folder_of, open_segmentation
@@ -32,6 +40,7 @@ from agglomeration.stage_figures import KnownTruth, known_truth, pair_figures
 from configs import ConfigError, ConfigView, load_config, save_resolved
 from evaluation.result_files import update_metrics
 from inference.batching import measured_batch_size
+from inference.identity import difference
 from inference.outputs import require_writable
 from inference.passes import make_pass_statistics
 from inference.stage_reports import StageReport, aside, progress_of
@@ -113,15 +122,37 @@ def prepared(config: ConfigView, caution: Tell = lambda _: None) -> ConfigView:
     """
     require_sections(config)
     config, line = with_choices(config)
-    calibration_of(config)
+    calibration = calibration_of(config)
     volumes, _ = opened(config)
     if config.somas is not None and config.somas.table is not None:
         read_cell_bodies(config.somas.table, volumes.supervoxels)
     check_scores(config)
     require_writable(folder_of(config))
-    if line:
-        caution(line)
+    for each in (line, "" if calibration is None else foreign_calibration(config, calibration)):
+        if each:
+            caution(each)
     return config
+
+
+def foreign_calibration(config: ConfigView, calibration: Calibration) -> str:
+    """A line about a calibration that was trained on scores which mean something else; empty if it was not.
+
+    Args:
+      config: of the project, prepared.
+      calibration: that it names.
+    """
+    own = shared_by_scores(describe_scores(config))
+    differs = difference(
+        {name: value for name, value in calibration.trained_on.items() if name in own},
+        {name: value for name, value in own.items() if name in calibration.trained_on},
+    )
+    if differs is None:
+        return ""
+    name, theirs, ours = differs
+    return (
+        f"calibration '{config.agglomeration.calibration}' was trained with {name} = {theirs}, this "
+        f"project has {ours}; its probabilities may be wrong here"
+    )
 
 
 def require_sections(config: ConfigView) -> None:
@@ -137,6 +168,11 @@ def require_sections(config: ConfigView) -> None:
     if section is None:
         raise ConfigError(
             f"config {config.name!r} has no section 'agglomeration'; add one ('agglomeration {{}}')"
+        )
+    if section.reject_probability > section.accept_probability:
+        raise ConfigError(
+            f"agglomeration.reject_probability {section.reject_probability:g} is above accept_probability "
+            f"{section.accept_probability:g}; pairs between the two are open, so give a lower one"
         )
     if section.supervoxels is None and config.inference is None:
         raise ConfigError(
@@ -230,6 +266,7 @@ def scored(
     for line in make_pass_statistics(config, workspace.passes.values(), workspace.inputs.box):
         tell(line)
     segmentation = open_segmentation(config, pool, progress)
+    refuse_other_supervoxels(config, segmentation)
     return segmentation, find_scores(config, segmentation, pool, progress, tell)
 
 

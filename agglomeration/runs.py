@@ -125,14 +125,31 @@ def read_neurons(database: Database, run: int) -> tuple[np.ndarray, np.ndarray]:
     return found["supervoxel"], found["neuron"]
 
 
-def _require_identity(database: Database, identity: str) -> None:
-    with database.writing() as connection:
-        query = sql.select(tables.project.c.value).where(tables.project.c.name == "supervoxels")
+def require_same_supervoxels(database: Database, identity: str) -> bool:
+    """Refuses a database that is about another segmentation.
+
+    Args:
+      database: to look at; not changed.
+      identity: of the segmentation, see `write_supervoxels`.
+
+    Returns:
+      Whether it is about this one; False where it is about none yet.
+
+    Raises:
+      DatabaseError: it is about another one, or cannot be read.
+    """
+    query = sql.select(tables.project.c.value).where(tables.project.c.name == "supervoxels")
+    with database.reading() as connection:
         theirs = connection.execute(query).scalar()
-        if theirs is None:
+    if theirs not in (None, identity):
+        raise DatabaseError(
+            f"{database.name} holds decisions on other supervoxels ({theirs}) than this project's "
+            f"({identity}); give this project another output_dir or database.url, or delete the old one"
+        )
+    return theirs is not None
+
+
+def _require_identity(database: Database, identity: str) -> None:
+    if not require_same_supervoxels(database, identity):
+        with database.writing() as connection:
             connection.execute(tables.project.insert().values(name="supervoxels", value=identity))
-        elif theirs != identity:
-            raise DatabaseError(
-                f"{database.name} holds decisions on other supervoxels ({theirs}) than this project's "
-                f"({identity}); give this project another output_dir or database.url, or delete the old one"
-            )

@@ -12,8 +12,10 @@ The table depends neither on the blocks and batches nor on the order in which wo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +31,8 @@ from jobs.dispatch import Piece
 from jobs.run_progress import RunProgress
 from jobs.workers import Pool
 
+# What may differ between projects without changing what a score means.
+_OWN = {"volume", "image", "region_zyx", "bounds", "supervoxels", "masks"}
 CANDIDATES = "candidate pairs"
 SCORES = "resegmentation"
 Tell = Callable[[str], None]
@@ -49,6 +53,19 @@ def describe_scores(config: ConfigView) -> dict[str, object]:
         "resegmentation": section.resegmentation.replace(pairs_per_piece=None).to_dict(),
         "candidates": section.candidates.replace(block=None, end_points=None).to_dict(),
     }
+
+
+def shared_by_scores(described: Mapping[str, object]) -> dict[str, Any]:
+    """What scores of several projects have to have in common to mean the same.
+
+    Args:
+      described: of one project, see `describe_scores`.
+
+    Returns:
+      Plain JSON values by name.
+    """
+    plain: dict[str, Any] = json.loads(json.dumps(described))
+    return {name: value for name, value in plain.items() if name not in _OWN}
 
 
 def check_scores(config: ConfigView) -> None:

@@ -5,10 +5,11 @@ components with different cell bodies is refused. So the outcome follows from th
 order they come in.
 
 A refused merge is not always the wrong one. Accepted merges that first joined two components make a forest;
-on the way through it from one cell body to the other, over the refused merge, the one of least certainty is
-the cheapest alternative: had that one been refused, this one could have been accepted. Somebody has to look
-at both. Where several supervoxels are parts of one cell body the way leads to the one that is fewest merges
-away.
+on the way through it from one cell body to the other, over the refused merge, the one of least certainty
+names the cheapest alternative. Every other merge between the two sides that it joined came after it and is
+less certain, so of all cuts between the cell bodies this is the one whose most certain merge is the least
+certain: without it and the weaker ones beside it the other could have been accepted. Somebody has to look at
+both. Where several supervoxels are parts of one cell body the way leads to the one fewest merges away.
 
 Inputs and outputs: supervoxel IDs, uint64; certainties float64, higher = more certain; cell bodies int64 from
 1, 0 = none. Merges are held in memory as arrays; time is that of sorting them.
@@ -36,8 +37,8 @@ class Refusals(NamedTuple):
     Attributes:
       merges: (r,) int64, their positions in the input.
       soma_a, soma_b: (r,) int64, the cell bodies on the sides of `id_a` and `id_b`.
-      cuts: (r,) int64, position of the accepted merge that is the cheapest alternative to refusing this one;
-        -1 where the two supervoxels hold the cell bodies themselves.
+      cuts: (r,) int64, position of the most certain merge of the cheapest cut instead of this refusal; -1
+        where the two supervoxels hold the cell bodies themselves.
     """
 
     merges: np.ndarray

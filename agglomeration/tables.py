@@ -12,7 +12,7 @@ is about one segmentation.
 | `supervoxels` | an object of the segmentation: voxels, bounding box, centroid, a point inside |
 | `edges` | a pair that was looked at: where, all scores, certainty, and what was decided |
 | `somas` | a cell body, and the supervoxel it lies in |
-| `refusals` | a merge that would have joined two cell bodies, and the cheapest cut instead of it |
+| `refusals` | a merge that would have joined two cell bodies, and the cheapest cut's most certain merge |
 | `flags` | something a person should look at |
 | `neurons` | a supervoxel and its neuron |
 | `undone` | a merge that a person took back; it holds for every run |

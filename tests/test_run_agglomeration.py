@@ -311,6 +311,10 @@ REFUSED: dict[str, tuple[dict[str, str], str]] = {
         {"agglomeration": f"{{ {SUPERVOXELS} neurons {{ precomputed: false meshes: true }} }}"},
         "turn agglomeration.neurons.precomputed on",
     ),
+    "limits that cross": (
+        {"agglomeration": f"{{ {SUPERVOXELS} accept_probability: 0.2 reject_probability: 0.9 }}"},
+        "agglomeration.reject_probability 0.9 is above accept_probability 0.2",
+    ),
     "no such network": ({"network": "gone.ffn.h5"}, "gone.ffn.h5 does not exist"),
 }
 
@@ -426,3 +430,27 @@ def test_evaluate_compares_the_neurons_of_a_project_of_its_own(capsys: pytest.Ca
     note.write_text(json.dumps({"supervoxels": "others"}))
     assert evaluate.run(["--config", "c.textproto"]) == 0
     assert "\nagglomerated " not in capsys.readouterr().out
+
+
+def test_where_no_pair_is_large_enough_every_supervoxel_is_a_neuron() -> None:
+    configure(f"{SUPERVOXELS} candidates {{ min_size: 100000 }} {RESEGMENTATION}")
+    assert agglomerate() == 0
+    np.testing.assert_array_equal(np.unique(neurons()), np.unique(pieces()))
+
+
+def test_other_supervoxels_are_refused_before_anything_is_scored(
+    done: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = {path: path.read_bytes() for path in Path("out/agglomeration/scores").iterdir()}
+    with h5py.File("data.h5", "r+") as file:
+        file["pieces"][file["pieces"][...] == 1] = 99
+    assert agglomerate() == 2
+    assert "holds decisions on other supervoxels" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in Path("out/agglomeration/scores").iterdir()} == scores
+
+
+def test_a_calibration_of_other_scores_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(f'{SUPERVOXELS} {CANDIDATES} {RESEGMENTATION} calibration: "builtin:phantom"')
+    assert agglomerate() == 0
+    told = capsys.readouterr().err
+    assert "calibration 'builtin:phantom' was trained with" in told and "may be wrong here" in told

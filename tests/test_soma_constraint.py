@@ -144,6 +144,12 @@ def test_the_outcome_is_that_of_merging_sets_in_whatever_order_merges_come(graph
         assert len({somas[i] for i in group if i in somas}) <= 1
 
 
+def place(merge):  # type: ignore[no-untyped-def]
+    """Where a merge stands in the order in which they are tried."""
+    a, b, certainty = merge
+    return -certainty, min(a, b), max(a, b)
+
+
 @pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(graphs())
@@ -158,3 +164,11 @@ def test_cutting_the_alternative_parts_the_cell_bodies(graph) -> None:  # type: 
         else:
             assert done.accepted[cut]
             assert merges[cut][2] >= certainty
+            # Without it, and the weaker ones that join the same sides once more, the two bodies are apart.
+            stronger = [merge for merge, kept in zip(merges, done.accepted, strict=True) if kept]
+            stronger = [merge for merge in stronger if place(merge) < place(merges[cut])]
+            _, groups = slow_merges(ids, stronger, {})
+            group_of = {i: min(group) for group in groups for i in group}
+            bodies = [i for i in ids if soma_of[i]]
+            near = [{soma_of[i] for i in bodies if group_of[i] == group_of[end]} for end in (a, b)]
+            assert not near[0] or not near[1]

@@ -85,6 +85,7 @@ def test_a_table_is_read_with_and_without_ids(tmp_path: Path) -> None:
         (f"{HEAD}\n1,two,300,4\n", "line 2: y_nm is 'two'"),
         (f"{HEAD}\n1,2,300,-4\n", "line 2: radius_nm is -4; a cell body has one above 0"),
         (f"{HEAD}\n1,2,300,0\n", "line 2: radius_nm is 0"),
+        (f"{HEAD}\n1,2,300,1e9\n", "line 2: radius_nm is 1e.09, more than volume"),
         (f"{HEAD}\n1,2,199,4\n", r"line 2: x_nm = 199 lies outside volume .*200 to 600 nm"),
         (f"{HEAD}\n400,2,300,4\n", r"line 2: z_nm = 400 lies outside volume .*0 to 400 nm"),
         (f"{HEAD},id\n1,2,300,4,3\n1,2,300,4,3\n", "line 3: cell body 3 stands in line 2 already"),
