@@ -1,9 +1,10 @@
 """Splitting one supervoxel between two sets of points, and reading labels with such splits in them.
 
-The supervoxel's voxels go to the points by a watershed on the distance to its surface, so that it is parted
-where it is thin. Its edges go to the parts that touch the other supervoxel, each with the share of the
-evidence that its share of the contact is: with weights -log(1 - certainty) the parts' weights add up to what
-the edge had. One that touches neither goes to the part nearest to where the edge was seen.
+Each of the supervoxel's voxels goes to the point from which the shortest way leads to it, where a way is the
+longer the thinner the supervoxel is along it. So it is parted where it is thin, and in the middle between the
+points where it is thin nowhere. Its edges go to the parts that touch the other supervoxel, each with the
+share of the evidence that its share of the contact is: with weights -log(1 - certainty) the parts' weights
+add up to what the edge had. One that touches neither goes to the part nearest to where the edge was seen.
 
 A split is kept as a piece `<edit>.npz` (the supervoxel's box, and for each voxel its side); labels on disk
 stay as they are, and `edited_labels` puts the parts in their place.
@@ -68,13 +69,10 @@ def split_supervoxel(
     Raises:
       ProofreadingError: no object, or both sides have points at the same voxel.
     """
-    import edt
     from scipy.ndimage import distance_transform_edt
-    from skimage.segmentation import watershed
 
     if not inside.any():
         raise ProofreadingError("the supervoxel has no voxels in its box; reload what you look at")
-    depth = edt.edt(inside, anisotropy=tuple(voxel_size_nm), black_border=True)
     markers = np.zeros(inside.shape, np.uint8)
     voxels = np.argwhere(inside)
     for side, points in ((1, points_a), (2, points_b)):
@@ -85,7 +83,7 @@ def split_supervoxel(
                     "points of both sides lie at one voxel of the supervoxel; move them apart"
                 )
             markers[at] = side
-    sides = watershed(-depth, markers, mask=inside).astype(np.uint8)
+    sides = _nearest_markers(inside, markers, voxel_size_nm)
     if np.any(inside & (sides == 0)):
         # Pieces of the object that no point can reach go with the nearest part.
         nearest = distance_transform_edt(
@@ -93,6 +91,26 @@ def split_supervoxel(
         )
         sides = np.where(inside, sides[tuple(nearest)], 0).astype(np.uint8)
     return sides
+
+
+def _nearest_markers(inside: np.ndarray, markers: np.ndarray, voxel_size_nm: Sequence[float]) -> np.ndarray:
+    """The marker at the end of each voxel's shortest way, 0 where no way inside the object leads to one."""
+    import edt
+    from skimage.graph import MCP_Geometric
+
+    depth = edt.edt(inside, anisotropy=tuple(voxel_size_nm), black_border=True)
+    # Negative: no way leads through.
+    costs = np.full(inside.shape, -1.0)
+    costs[inside] = depth.max() / depth[inside]
+    ways = MCP_Geometric(costs, sampling=tuple(voxel_size_nm))
+    _, steps = ways.find_costs(np.argwhere(markers).tolist())
+    _, y, x = inside.shape
+    # -2 is a beginning, -1 a voxel that was not reached: both lead to themselves.
+    lengths = np.append(ways.offsets @ np.array([y * x, x, 1]), [0, 0])
+    origin = np.arange(inside.size) - lengths[steps.reshape(-1)]
+    while not np.array_equal(further := origin[origin], origin):
+        origin = further
+    return markers.reshape(-1)[origin].reshape(inside.shape)
 
 
 def contacts(labels: np.ndarray, sides: np.ndarray) -> dict[int, tuple[int, int]]:

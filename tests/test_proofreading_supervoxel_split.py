@@ -81,6 +81,16 @@ def test_a_supervoxel_is_parted_at_its_neck() -> None:
     assert np.all(sides[inside & (x >= 14)] == 2)
 
 
+def test_a_supervoxel_without_a_neck_is_parted_in_the_middle() -> None:
+    inside = np.zeros((9, 9, 24), bool)
+    inside[1:8, 1:8, 2:22] = True
+    sides = split_supervoxel(inside, np.array([[4, 4, 4]]), np.array([[4, 4, 19]]), (1, 1, 1))
+    assert np.count_nonzero(sides == 1) == np.count_nonzero(sides == 2)
+    # Points off its axis, and a longer way to one of them.
+    sides = split_supervoxel(inside, np.array([[1, 1, 3]]), np.array([[6, 4, 19]]), (1, 1, 1))
+    assert np.count_nonzero(sides == 1) > 300 and np.count_nonzero(sides == 2) > 300
+
+
 def test_pieces_that_no_point_reaches_go_with_the_nearer_part() -> None:
     inside = np.zeros((1, 1, 12), bool)
     inside[0, 0, [0, 1, 2, 5, 6, 9, 11]] = True
