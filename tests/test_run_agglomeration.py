@@ -443,7 +443,7 @@ def test_other_supervoxels_are_refused_before_anything_is_scored(
 ) -> None:
     scores = {path: path.read_bytes() for path in Path("out/agglomeration/scores").iterdir()}
     with h5py.File("data.h5", "r+") as file:
-        file["pieces"][file["pieces"][...] == 1] = 99
+        file["pieces"][file["pieces"][...] == 8] = 99
     assert agglomerate() == 2
     assert "holds decisions on other supervoxels" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in Path("out/agglomeration/scores").iterdir()} == scores
