@@ -192,6 +192,7 @@ def test_progress_counts_every_voxel() -> None:
     assert progress.done == volume.bounds.size
 
 
+@pytest.mark.slow
 def test_figures_of_a_file_are_those_of_its_arrays(shared_data: Path) -> None:
     data = shared_data / "data"
     with (

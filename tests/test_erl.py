@@ -99,6 +99,7 @@ def test_a_faultless_segmentation_has_a_normalised_erl_of_exactly_1() -> None:
     assert run_lengths(skeletons, labels).nerl == 1
 
 
+@pytest.mark.slow
 def test_a_thousand_random_forests_have_the_erl_of_the_definition() -> None:
     rng = np.random.default_rng(11)
     tolerances = [{}, {"tolerance_nodes": 2}, {"tolerance_nm": 150.0}]

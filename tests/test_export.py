@@ -299,6 +299,7 @@ def test_the_command_knows_all_kinds() -> None:
     assert _export.FLAGS["kind"].parser.enum_values == list(KINDS)
 
 
+@pytest.mark.slow
 def test_exports_load_no_network_library() -> None:
     code = (
         "import sys, proofreading.export.project; "

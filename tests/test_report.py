@@ -273,6 +273,7 @@ def test_neurons_that_lose_most_come_first_without_any_script() -> None:
     assert [row[5:9] for row in rows[1:]] == [["4.400", "0.550", "1", "4"], ["8.550", "0.950", "1", "4"]]
 
 
+@pytest.mark.slow
 def test_neurons_without_a_tolerance_have_strict_figures_alone() -> None:
     strict = [
         {name: value for name, value in neuron(number, 9000, 0.5).items() if "tolerant" not in name}

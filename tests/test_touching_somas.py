@@ -10,6 +10,8 @@ from benchmarks.crowded_somas import Pieces, crowded_phantom, cut
 from benchmarks.touching_somas import COUNTS, Row, phantom_rows, pooled
 from volumes.phantom import Phantom
 
+pytestmark = pytest.mark.slow
+
 RADIUS_NM = 600.0
 OFF_NM = RADIUS_NM / 2
 

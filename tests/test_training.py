@@ -174,6 +174,7 @@ def _settings(total: int, **changes) -> TrainSettings:
     )
 
 
+@pytest.mark.slow
 def test_training_separates_two_slabs_and_a_killed_run_resumes_with_the_same_result(slabs, tmp_path):
     class Killed(Exception):
         pass
