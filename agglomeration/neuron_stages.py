@@ -21,7 +21,7 @@ from agglomeration.neurons import NeuronMap
 from inference.supervoxels import written_ids
 from inference.workspace import Workspace
 from jobs.pieces import atomic_path
-from volumes import Box, Volume, VolumeError, open_volume
+from volumes import Box, Volume, open_volume
 
 AGGLOMERATED, CONSTRAINED = "agglomerated", "constrained"
 FILES = {AGGLOMERATED: "agglomerated_map.npz", CONSTRAINED: "neuron_map.npz"}
@@ -51,9 +51,6 @@ class NeuronStage(Volume):
 
     def _load(self, box: Box) -> np.ndarray:
         return self._neurons.relabelled(self._supervoxels.read(box))
-
-    def _store(self, box: Box, voxels: np.ndarray) -> None:
-        raise VolumeError(f"'{self.spec}' is the result of a run and cannot be written")
 
 
 def keep_neurons(folder: Path, neurons: Mapping[str, NeuronMap], supervoxels: str) -> None:

@@ -20,7 +20,7 @@ from inference.reconcile import describe_reconciliation
 from inference.results import stored_settings, subvolume_path
 from inference.workspace import Workspace
 from jobs.pieces import load_npz
-from volumes import Box, Volume, VolumeError
+from volumes import Box, Volume
 
 
 class StageVolume(Volume):
@@ -48,9 +48,6 @@ class StageVolume(Volume):
 
     def _load(self, box: Box) -> np.ndarray:
         return assemble(self._workspace, self.stage, box, self._ids_digest)
-
-    def _store(self, box: Box, voxels: np.ndarray) -> None:
-        raise VolumeError(f"'{self.spec}' is the result of a run and cannot be written")
 
 
 def finished_stages(workspace: Workspace) -> list[StageVolume]:

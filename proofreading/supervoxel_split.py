@@ -254,3 +254,26 @@ def _nearest(voxels: np.ndarray, point: np.ndarray, voxel_size_nm: Sequence[floa
     """Index of the voxel nearest to a point, all in voxels; of equals the first."""
     apart = (voxels - np.asarray(point)) * np.asarray(voxel_size_nm, np.float64)
     return int(np.argmin(np.einsum("ij,ij->i", apart, apart)))
+
+
+class EditedVolume(Volume):
+    """Supervoxels with the parts of split ones in their place, uint64, for reading only.
+
+    Args:
+      labels: the supervoxels of the segmentation.
+      splits: in the order of their numbers.
+    """
+
+    def __init__(self, labels: Volume, splits: Sequence[KeptSplit]) -> None:
+        super().__init__(
+            f"{labels.spec}, edited",
+            bounds=labels.bounds,
+            dtype=np.uint64,
+            voxel_size_nm=labels.voxel_size_nm,
+            chunk_shape=labels.chunk_shape,
+            writable=False,
+        )
+        self._labels, self._splits = labels, splits
+
+    def _load(self, box: Box) -> np.ndarray:
+        return edited_labels(self._labels, box, self._splits)

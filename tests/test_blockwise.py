@@ -43,9 +43,6 @@ class StripedVolume(Volume):
         labels = ((z + self._step) // 16 * 1000 + y // 24) * 1000 + (x + self._step) // 32 + 1
         return labels.astype(np.uint64)
 
-    def _store(self, box: Box, voxels: np.ndarray) -> None:
-        raise NotImplementedError
-
 
 def blobs(seed: int, shape: tuple[int, int, int] = (24, 36, 40)) -> np.ndarray:
     """Blocks of random labels 0 to 6."""

@@ -140,9 +140,6 @@ class SparseVolume(Volume):
         z, y, x = np.ogrid[box.slices()]
         return (((x + self._shift) % 50 == 0) & (y % 50 < 10) & (z % 16 == 0)).astype(np.uint8)
 
-    def _store(self, box: Box, voxels: np.ndarray) -> None:
-        raise NotImplementedError
-
 
 def test_memory_is_that_of_a_block_and_of_the_surfaces() -> None:
     found, true = SparseVolume(3), SparseVolume(0)

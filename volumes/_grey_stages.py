@@ -74,9 +74,6 @@ class PreprocessedVolume(Volume):
         if isinstance(self._source, PreprocessedVolume):
             yield from self._source.missing_statistics(box)
 
-    def _store(self, box: Box, voxels: np.ndarray) -> None:
-        raise AssertionError("a derived volume is never writable")
-
 
 class InvertedVolume(PreprocessedVolume):
     """White is black."""

@@ -130,9 +130,10 @@ class Volume(ABC):
     def _load(self, box: Box) -> np.ndarray:
         """A new array of a box inside the bounds, in any byte order and layout, shared with nobody."""
 
-    @abstractmethod
     def _store(self, box: Box, voxels: np.ndarray) -> None:
-        """Write C-contiguous voxels of the volume's dtype to a box that lies inside the bounds."""
+        """Write a box inside the bounds; `voxels` is contiguous and has our dtype. Not needed where no volume
+        of the kind is ever writable, since `write` refuses these."""
+        raise AssertionError(f"{type(self).__name__} is writable and does not say how")
 
     def _require_inside(self, box: Box) -> None:
         if box.is_empty:

@@ -102,9 +102,6 @@ class ResampledVolume(Volume):
         for ends in product(*cuts):
             yield Box(*zip(*ends, strict=True))  # type: ignore[arg-type]
 
-    def _store(self, box: Box, voxels: np.ndarray) -> None:
-        raise AssertionError("a derived volume is never writable")
-
 
 def resampled(volume: Volume, voxel_size_nm: SizeNm) -> Volume:
     """An image at a coarser grid, averaged on reading (`downsample_image`).

@@ -25,8 +25,8 @@ from jobs.pieces import load_npz
 from proofreading.edits import LogRow, SupervoxelSplit, Toggle, read_log
 from proofreading.errors import ProofreadingError
 from proofreading.state import ProofreadingState
-from proofreading.supervoxel_split import KeptSplit, edited_labels, piece_path
-from volumes import Box, Volume, VolumeError
+from proofreading.supervoxel_split import EditedVolume, KeptSplit, piece_path
+from volumes import Volume
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,32 +58,6 @@ class Snapshot:
     def identity(self) -> str:
         """Names the voxels of `volume`."""
         return settings_digest({"supervoxels": self.segmentation, "splits": [s.edit for s in self.splits]})
-
-
-class EditedVolume(Volume):
-    """Supervoxels with the parts of split ones in their place, uint64, for reading only.
-
-    Args:
-      labels: the supervoxels of the segmentation.
-      splits: in the order of their numbers.
-    """
-
-    def __init__(self, labels: Volume, splits: Sequence[KeptSplit]) -> None:
-        super().__init__(
-            f"{labels.spec}, edited",
-            bounds=labels.bounds,
-            dtype=np.uint64,
-            voxel_size_nm=labels.voxel_size_nm,
-            chunk_shape=labels.chunk_shape,
-            writable=False,
-        )
-        self._labels, self._splits = labels, splits
-
-    def _load(self, box: Box) -> np.ndarray:
-        return edited_labels(self._labels, box, self._splits)
-
-    def _store(self, box: Box, voxels: np.ndarray) -> None:
-        raise VolumeError(f"'{self.spec}' is computed when it is read and cannot be written")
 
 
 def take_snapshot(state: ProofreadingState, output_dir: Path) -> Snapshot:

@@ -15,31 +15,11 @@ import numpy as np
 from agglomeration.meshes import encoded, fragments
 from proofreading.server.layers import Layer
 from proofreading.state import ProofreadingState
+from proofreading.supervoxel_split import EditedVolume
 from volumes import Box, Volume
 
 _MANIFEST = re.compile(r"(\d{1,19}):0")
 _FRAGMENT = re.compile(r"(\d{1,19}):0:part")
-
-
-class _EditedLabels(Volume):
-    """Supervoxels with the parts of split ones in their place."""
-
-    def __init__(self, state: ProofreadingState, volume: Volume) -> None:
-        super().__init__(
-            volume.spec,
-            bounds=volume.bounds,
-            dtype=np.uint64,
-            voxel_size_nm=volume.voxel_size_nm,
-            chunk_shape=volume.chunk_shape,
-            writable=False,
-        )
-        self._state = state
-
-    def _load(self, box: Box) -> np.ndarray:
-        return self._state.read_labels(box)
-
-    def _store(self, box: Box, voxels: np.ndarray) -> None:
-        raise AssertionError("it is not writable")
 
 
 def part_mesh(state: ProofreadingState, layer: Layer, name: str) -> bytes | None:
@@ -72,7 +52,7 @@ def part_mesh(state: ProofreadingState, layer: Layer, name: str) -> bytes | None
 @lru_cache(maxsize=32)
 def _surface(state: ProofreadingState, segmentation: Volume, box: Box, number: int, edit: int) -> bytes:
     """Of one object; the last edit is part of the key, since it may have split the part again."""
-    volume = _EditedLabels(state, segmentation)
+    volume = EditedVolume(segmentation, state.supervoxel_splits())
     around = Box(
         tuple(n - 1 for n in box.start),  # type: ignore[arg-type]
         tuple(n + 1 for n in box.stop),  # type: ignore[arg-type]

@@ -39,9 +39,6 @@ class _Sides(Volume):
         start: Zyx = self.bounds.start
         return self.sides[box.slices(start)].astype(np.uint64)
 
-    def _store(self, box: Box, array: np.ndarray) -> None:
-        raise NotImplementedError("previews are only read")
-
 
 @dataclass
 class Previews:
