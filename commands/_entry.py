@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import select
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from types import MappingProxyType
 from typing import TextIO
 
 from absl import flags
@@ -28,6 +30,7 @@ def run_command(
     usage: str,
     main: Callable[[Sequence[str]], int | None],
     arguments: Sequence[str] | None = None,
+    subcommands: Mapping[str, str] = MappingProxyType({}),
 ) -> int:
     """Parses the flags, runs the command, and turns errors into a line and an exit code.
 
@@ -36,10 +39,16 @@ def run_command(
       usage: shown with the flags on --help.
       main: gets the arguments that are no flags; returns an exit code (None = 0).
       arguments: without the program's name; those of the process by default.
+      subcommands: by the word that comes first, modules with FLAGS, `main` and a docstring that says how they
+        are used; imported when they are chosen.
 
     Returns:
       The exit code.
     """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments and arguments[0] in subcommands:
+        chosen = import_module(subcommands[arguments[0]])
+        return run_command(chosen.FLAGS, chosen.__doc__ or "", chosen.main, arguments[1:])
     try:
         code = _carried_out(flag_values, usage, main, arguments)
         sys.stdout.flush()
@@ -59,11 +68,10 @@ def _carried_out(
     flag_values: flags.FlagValues,
     usage: str,
     main: Callable[[Sequence[str]], int | None],
-    arguments: Sequence[str] | None,
+    arguments: Sequence[str],
 ) -> int:
     """`run_command`, as long as what it prints is read."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
     if _HELP & set(arguments):
         print(f"{usage}\n\nflags:\n{_describe(flag_values)}")
         return 0

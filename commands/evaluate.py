@@ -17,10 +17,8 @@ objects-<stage>.csv. See docs/evaluation.md.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -85,7 +83,6 @@ _MEMORY = flags.DEFINE_float(
     lower_bound=0.001,
     flag_values=FLAGS,
 )
-# Modules with FLAGS, `main` and a docstring that says how they are used.
 _SUBCOMMANDS = {"classes": "commands._classes", "clefts": "commands._clefts"}
 _OF_VOLUMES = (
     "segmentation",
@@ -102,11 +99,7 @@ _OF_VOLUMES = (
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """The console script; returns the exit code."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments and arguments[0] in _SUBCOMMANDS:
-        chosen = import_module(_SUBCOMMANDS[arguments[0]])
-        return run_command(chosen.FLAGS, chosen.__doc__ or "", chosen.main, arguments[1:])
-    return run_command(FLAGS, __doc__ or "", _main, arguments)
+    return run_command(FLAGS, __doc__ or "", _main, arguments, _SUBCOMMANDS)
 
 
 def _main(rest: Sequence[str]) -> None:

@@ -17,31 +17,25 @@ C is a path or a shipped name. The project must have been through `run_agglomera
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from absl import flags
 
-from commands import _backup, _export, _serve, _simulate, _user
 from commands._entry import run_command
 
 FLAGS = flags.FlagValues()
 _SUBCOMMANDS = {
-    "serve": _serve,
-    "user": _user,
-    "backup": _backup,
-    "export": _export,
-    "simulate": _simulate,
+    "serve": "commands._serve",
+    "user": "commands._user",
+    "backup": "commands._backup",
+    "export": "commands._export",
+    "simulate": "commands._simulate",
 }
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """The console script; returns the exit code."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    command = _SUBCOMMANDS.get(arguments[0]) if arguments else None
-    if command is not None:
-        return run_command(command.FLAGS, command.__doc__ or "", command.main, arguments[1:])
-    return run_command(FLAGS, __doc__ or "", _main, arguments)
+    return run_command(FLAGS, __doc__ or "", _main, arguments, _SUBCOMMANDS)
 
 
 def _main(rest: Sequence[str]) -> None:

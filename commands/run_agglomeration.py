@@ -17,12 +17,10 @@ same command goes on with a run that was interrupted.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from absl import flags
 
-from commands import _calibrate, _explain
 from commands._entry import RunFlags, caution, load_keras_quietly, no_arguments, run_command
 from configs import load_config
 
@@ -35,16 +33,12 @@ _REQUEST = flags.DEFINE_string(
     flag_values=FLAGS,
 )
 _RUN = RunFlags(FLAGS, "overrides the config; a request runs in float32 unless this says otherwise")
-_SUBCOMMANDS = {"calibrate": _calibrate, "explain": _explain}
+_SUBCOMMANDS = {"calibrate": "commands._calibrate", "explain": "commands._explain"}
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """The console script; returns the exit code."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    command = _SUBCOMMANDS.get(arguments[0]) if arguments else None
-    if command is not None:
-        return run_command(command.FLAGS, command.__doc__ or "", command.main, arguments[1:])
-    return run_command(FLAGS, __doc__ or "", _main, arguments)
+    return run_command(FLAGS, __doc__ or "", _main, arguments, _SUBCOMMANDS)
 
 
 def _main(rest: Sequence[str]) -> None:

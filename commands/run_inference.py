@@ -14,12 +14,10 @@ repeat passes that are done.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from absl import flags
 
-from commands import _reseed
 from commands._entry import RunFlags, caution, load_keras_quietly, no_arguments, run_command
 from configs import ConfigError, load_config, parse_bounding_box, parse_inference_request
 
@@ -39,10 +37,7 @@ _RUN = RunFlags(FLAGS, "overrides the config; a request runs in float32 unless t
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """The console script; returns the exit code."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments[:1] == ["reseed"]:
-        return run_command(_reseed.FLAGS, _reseed.__doc__ or "", _reseed.main, arguments[1:])
-    return run_command(FLAGS, __doc__ or "", _main, arguments)
+    return run_command(FLAGS, __doc__ or "", _main, arguments, {"reseed": "commands._reseed"})
 
 
 def _main(rest: Sequence[str]) -> None:
