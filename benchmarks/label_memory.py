@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,11 @@ from typing import Any
 import h5py
 import numpy as np
 
-from benchmarks.processes import Run, measure
+from benchmarks.processes import measured
 from configs import load_config
+from inference.flooding import subject_of
 from inference.results import SubvolumeResult, save_result
-from inference.subject import Subject, load_subject
-from inference.surroundings import surroundings_of
+from inference.subject import load_subject
 from inference.workspace import Workspace, open_workspace
 from volumes.box import Zyx
 
@@ -82,13 +81,7 @@ def _row(edge: int, grid: Zyx) -> dict[str, Any]:
         )
         (folder / "c.textproto").write_text(text)
         _make_up_passes(open_workspace(load_config(folder / "c.textproto")))
-        run = Run("c.textproto", folder, folder / "log")
-        try:
-            peaks = measure(run)
-        finally:
-            run.kill_all()
-        if run.exit_code:
-            sys.exit(f"{grid} subvolumes: {(folder / 'log').read_text(errors='replace')[-2000:]}")
+        peaks = measured("c.textproto", folder, f"{grid} subvolumes")
         stages = json.loads((folder / "out" / "metrics.json").read_text())["stages"]
     return {
         "subvolumes": math.prod(grid),
@@ -104,15 +97,7 @@ def _make_up_passes(workspace: Workspace) -> None:
     """Stores a result of every pass for every subvolume."""
     for number, (name, each) in enumerate(workspace.passes.items()):
         for position, subvolume in enumerate(workspace.plan):
-            subject = Subject(
-                each.image,
-                each.own_box(subvolume.box),
-                each.own_box(workspace.inputs.box),
-                each.network,
-                each.settings,
-                surroundings_of(workspace, each, subvolume),
-                subvolume.box.start,
-            )
+            subject = subject_of(workspace, each, subvolume)
             labels = _cubes(subvolume.box.shape, shift=2 * number, seed=position)
             ids = np.unique(labels).astype(np.int64)
             result = SubvolumeResult(

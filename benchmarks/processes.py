@@ -113,6 +113,24 @@ def measure(run: Run) -> Peaks:
     return Peaks(time.monotonic() - started, leader, worker)
 
 
+def measured(config: str, folder: Path, what: str) -> Peaks:
+    """Runs a config to its end, measured; ends this process with the run's last words where it fails.
+
+    Args:
+        config: path of the config, in the folder.
+        folder: working directory; gets `log`.
+        what: names the run in the message.
+    """
+    run = Run(config, folder, folder / "log")
+    try:
+        peaks = measure(run)
+    finally:
+        run.kill_all()
+    if run.exit_code:
+        sys.exit(f"{what}: {(folder / 'log').read_text(errors='replace')[-2000:]}")
+    return peaks
+
+
 def _session_of(process: psutil.Process) -> int | None:
     """The session of a process; None of one that is gone, or that ended and was not yet waited for."""
     try:

@@ -35,7 +35,7 @@ import numpy as np
 
 from benchmarks.label_memory import label_memory_rows
 from benchmarks.label_stages import label_stage_rows
-from benchmarks.processes import Run, measure
+from benchmarks.processes import measured
 from volumes.box import Zyx
 from volumes.phantom import PhantomSpec, make_phantom
 
@@ -79,13 +79,7 @@ def flood_row(image: str, shape: Zyx, cut: str, workers: int, min_size: int, sha
         _write_image(folder / "raw.h5", image, shape, shared)
         text = _TEXT.format(grey=_GREY[image], cut=_cut(cut, shape), min_size=min_size, workers=workers)
         (folder / "c.textproto").write_text(text)
-        run = Run("c.textproto", folder, folder / "log")
-        try:
-            peaks = measure(run)
-        finally:
-            run.kill_all()
-        if run.exit_code:
-            sys.exit(f"{image} {shape} {cut}: {(folder / 'log').read_text(errors='replace')[-2000:]}")
+        peaks = measured("c.textproto", folder, f"{image} {shape} {cut}")
         counts = json.loads((folder / "out" / "metrics.json").read_text())["stages"]["forward"]
         sizes = {entry.name: _bytes_in(entry) for entry in (folder / "out").iterdir()}
     voxels = math.prod(shape)

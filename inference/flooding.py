@@ -24,6 +24,7 @@ from inference.surroundings import surroundings_of
 from inference.workspace import Source, Workspace, open_workspace
 from jobs.in_worker import current_reporter, per_worker, report_found
 from jobs.pieces import CorruptPieceError
+from jobs.plan import Subvolume
 
 
 class PieceReport(NamedTuple):
@@ -64,7 +65,19 @@ def flood_subvolume(config: ConfigView, name: str, position: int) -> PieceReport
     """
     workspace = workspace_of(config)
     each, subvolume = workspace.passes[name], workspace.plan[position]
-    subject = Subject(
+    subject = subject_of(workspace, each, subvolume)
+    return flood_or_find(config, each, subject, workspace.stage_directory(name))
+
+
+def subject_of(workspace: Workspace, each: ResolvedPass, subvolume: Subvolume) -> Subject:
+    """One subvolume as a pass sees it.
+
+    Args:
+      workspace: of the project.
+      each: the pass.
+      subvolume: of its plan.
+    """
+    return Subject(
         each.image,
         each.own_box(subvolume.box),
         each.own_box(workspace.inputs.box),
@@ -73,7 +86,6 @@ def flood_subvolume(config: ConfigView, name: str, position: int) -> PieceReport
         surroundings_of(workspace, each, subvolume),
         subvolume.box.start,
     )
-    return flood_or_find(config, each, subject, workspace.stage_directory(name))
 
 
 def flood_or_find(

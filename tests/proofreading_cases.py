@@ -6,8 +6,10 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 import sqlalchemy as sql
 
 from agglomeration import tables
@@ -85,9 +87,28 @@ def agglomerated(
 @contextmanager
 def emptied_postgresql() -> Iterator[str]:
     """The URL of a PostgreSQL database without tables, whoever used it before."""
+    if not POSTGRESQL:
+        pytest.skip("no PostgreSQL: put the URL of an empty database in FFN_POSTGRESQL")
     engine = sql.create_engine(POSTGRESQL)
     with engine.begin() as connection:
         connection.execute(sql.text("DROP SCHEMA public CASCADE"))
         connection.execute(sql.text("CREATE SCHEMA public"))
     engine.dispose()
     yield POSTGRESQL
+
+
+@contextmanager
+def agglomerated_in(kind: str, folder: Path, *made_of: Any) -> Iterator[Database]:
+    """The same in SQLite or PostgreSQL; the test is skipped where there is no such server.
+
+    Args:
+      kind: "sqlite" or "postgresql".
+      folder: of the SQLite file.
+      made_of: what `agglomerated` takes.
+    """
+    if kind == "sqlite":
+        with agglomerated(folder / "decisions.sqlite", *made_of) as opened:
+            yield opened
+        return
+    with emptied_postgresql() as url, agglomerated(url, *made_of) as opened:
+        yield opened

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from proofreading_cases import POSTGRESQL, emptied_postgresql
+from proofreading_cases import emptied_postgresql
 
 from benchmarks.proofreading_checks import findings
 from benchmarks.proofreading_clients import Acknowledged, Held, Journal
@@ -24,8 +24,6 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     if request.param == "sqlite":
         yield make_project(tmp_path / "project", settings="lease_seconds: 5", **SMALL)
         return
-    if not POSTGRESQL:
-        pytest.skip("no PostgreSQL: put the URL of an empty database in FFN_POSTGRESQL")
     with emptied_postgresql() as url:
         yield make_project(tmp_path / "project", settings="lease_seconds: 5", url=url, **SMALL)
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sqlalchemy as sql
-from proofreading_cases import POSTGRESQL, agglomerated, emptied_postgresql
+from proofreading_cases import agglomerated_in
 
 from agglomeration.database import Database
 from agglomeration.runs import finished_run
@@ -64,13 +64,7 @@ def clock() -> Clock:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    if request.param == "sqlite":
-        with agglomerated(tmp_path / "decisions.sqlite", EDGES, VOXELS, SOMAS) as opened:
-            yield opened
-        return
-    if not POSTGRESQL:
-        pytest.skip("no PostgreSQL: put the URL of an empty database in FFN_POSTGRESQL")
-    with emptied_postgresql() as url, agglomerated(url, EDGES, VOXELS, SOMAS) as opened:
+    with agglomerated_in(request.param, tmp_path, EDGES, VOXELS, SOMAS) as opened:
         yield opened
 
 

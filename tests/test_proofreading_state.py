@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sqlalchemy as sql
-from proofreading_cases import POSTGRESQL, agglomerated, emptied_postgresql
+from proofreading_cases import agglomerated, agglomerated_in
 
 from agglomeration.database import Database, DatabaseError, open_database
 from configs import load_config
@@ -36,13 +36,7 @@ SOMAS = {1: 1, 6: 2}
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    if request.param == "sqlite":
-        with agglomerated(tmp_path / "decisions.sqlite", EDGES, VOXELS, SOMAS) as opened:
-            yield opened
-        return
-    if not POSTGRESQL:
-        pytest.skip("no PostgreSQL: put the URL of an empty database in FFN_POSTGRESQL")
-    with emptied_postgresql() as url, agglomerated(url, EDGES, VOXELS, SOMAS) as opened:
+    with agglomerated_in(request.param, tmp_path, EDGES, VOXELS, SOMAS) as opened:
         yield opened
 
 
