@@ -25,6 +25,24 @@ class EdgeContext(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     NONE: _ClassVar[EdgeContext]
     MIRROR: _ClassVar[EdgeContext]
 
+class OptimizerKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ADAM: _ClassVar[OptimizerKind]
+    ADAMW: _ClassVar[OptimizerKind]
+    SGD: _ClassVar[OptimizerKind]
+
+class RateSchedule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FLAT_THEN_COSINE: _ClassVar[RateSchedule]
+    COSINE: _ClassVar[RateSchedule]
+    CONSTANT: _ClassVar[RateSchedule]
+    EXPONENTIAL: _ClassVar[RateSchedule]
+
+class Normalisation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    UNNORMALISED: _ClassVar[Normalisation]
+    LAYER: _ClassVar[Normalisation]
+
 class UnsegmentedVoxels(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     ONE_OBJECT: _ClassVar[UnsegmentedVoxels]
@@ -36,6 +54,15 @@ FORWARD: SeedOrder
 REVERSED: SeedOrder
 NONE: EdgeContext
 MIRROR: EdgeContext
+ADAM: OptimizerKind
+ADAMW: OptimizerKind
+SGD: OptimizerKind
+FLAT_THEN_COSINE: RateSchedule
+COSINE: RateSchedule
+CONSTANT: RateSchedule
+EXPONENTIAL: RateSchedule
+UNNORMALISED: Normalisation
+LAYER: Normalisation
 ONE_OBJECT: UnsegmentedVoxels
 LEFT_OUT: UnsegmentedVoxels
 
@@ -538,7 +565,7 @@ class Database(_message.Message):
     def __init__(self, url: _Optional[str] = ...) -> None: ...
 
 class Training(_message.Message):
-    __slots__ = ("architecture", "volumes", "phantoms", "image_mean", "image_stddev", "init_activation", "pad_value", "move_threshold", "segment_threshold", "target_inside", "target_outside", "fov_moves", "partition_thresholds", "min_object_voxels", "centre_clearance_voxels", "batch_size", "optimizer", "total_fovs", "ema_decay", "compute_dtype", "seed", "checkpoint_minutes", "output_weights", "licence", "description", "augmentation", "initial_weights", "voxel_size_nm")
+    __slots__ = ("architecture", "volumes", "phantoms", "image_mean", "image_stddev", "init_activation", "pad_value", "move_threshold", "segment_threshold", "target_inside", "target_outside", "fov_moves", "partition_thresholds", "min_object_voxels", "centre_clearance_voxels", "batch_size", "optimizer", "total_fovs", "ema_decay", "compute_dtype", "seed", "checkpoint_minutes", "output_weights", "licence", "description", "augmentation", "initial_weights", "voxel_size_nm", "max_moves", "move_window", "read_ahead", "read_threads", "validation", "validation_loss", "checkpoint_steps", "keep_every_steps", "divergence_factor", "tensorboard", "devices", "selection")
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
     VOLUMES_FIELD_NUMBER: _ClassVar[int]
     PHANTOMS_FIELD_NUMBER: _ClassVar[int]
@@ -567,6 +594,18 @@ class Training(_message.Message):
     AUGMENTATION_FIELD_NUMBER: _ClassVar[int]
     INITIAL_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     VOXEL_SIZE_NM_FIELD_NUMBER: _ClassVar[int]
+    MAX_MOVES_FIELD_NUMBER: _ClassVar[int]
+    MOVE_WINDOW_FIELD_NUMBER: _ClassVar[int]
+    READ_AHEAD_FIELD_NUMBER: _ClassVar[int]
+    READ_THREADS_FIELD_NUMBER: _ClassVar[int]
+    VALIDATION_FIELD_NUMBER: _ClassVar[int]
+    VALIDATION_LOSS_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_STEPS_FIELD_NUMBER: _ClassVar[int]
+    KEEP_EVERY_STEPS_FIELD_NUMBER: _ClassVar[int]
+    DIVERGENCE_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    TENSORBOARD_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
+    SELECTION_FIELD_NUMBER: _ClassVar[int]
     architecture: Architecture
     volumes: _containers.RepeatedCompositeFieldContainer[TrainingVolume]
     phantoms: _containers.RepeatedCompositeFieldContainer[TrainingPhantoms]
@@ -595,33 +634,77 @@ class Training(_message.Message):
     augmentation: Augmentation
     initial_weights: str
     voxel_size_nm: VoxelSizeNm
-    def __init__(self, architecture: _Optional[_Union[Architecture, _Mapping]] = ..., volumes: _Optional[_Iterable[_Union[TrainingVolume, _Mapping]]] = ..., phantoms: _Optional[_Iterable[_Union[TrainingPhantoms, _Mapping]]] = ..., image_mean: _Optional[float] = ..., image_stddev: _Optional[float] = ..., init_activation: _Optional[float] = ..., pad_value: _Optional[float] = ..., move_threshold: _Optional[float] = ..., segment_threshold: _Optional[float] = ..., target_inside: _Optional[float] = ..., target_outside: _Optional[float] = ..., fov_moves: _Optional[int] = ..., partition_thresholds: _Optional[_Iterable[float]] = ..., min_object_voxels: _Optional[int] = ..., centre_clearance_voxels: _Optional[float] = ..., batch_size: _Optional[int] = ..., optimizer: _Optional[_Union[Optimizer, _Mapping]] = ..., total_fovs: _Optional[int] = ..., ema_decay: _Optional[float] = ..., compute_dtype: _Optional[_Union[ComputeDtype, str]] = ..., seed: _Optional[int] = ..., checkpoint_minutes: _Optional[float] = ..., output_weights: _Optional[str] = ..., licence: _Optional[str] = ..., description: _Optional[str] = ..., augmentation: _Optional[_Union[Augmentation, _Mapping]] = ..., initial_weights: _Optional[str] = ..., voxel_size_nm: _Optional[_Union[VoxelSizeNm, _Mapping]] = ...) -> None: ...
+    max_moves: int
+    move_window: Zyx
+    read_ahead: int
+    read_threads: int
+    validation: _containers.RepeatedCompositeFieldContainer[TrainingVolume]
+    validation_loss: ValidationLoss
+    checkpoint_steps: int
+    keep_every_steps: int
+    divergence_factor: float
+    tensorboard: bool
+    devices: int
+    selection: Selection
+    def __init__(self, architecture: _Optional[_Union[Architecture, _Mapping]] = ..., volumes: _Optional[_Iterable[_Union[TrainingVolume, _Mapping]]] = ..., phantoms: _Optional[_Iterable[_Union[TrainingPhantoms, _Mapping]]] = ..., image_mean: _Optional[float] = ..., image_stddev: _Optional[float] = ..., init_activation: _Optional[float] = ..., pad_value: _Optional[float] = ..., move_threshold: _Optional[float] = ..., segment_threshold: _Optional[float] = ..., target_inside: _Optional[float] = ..., target_outside: _Optional[float] = ..., fov_moves: _Optional[int] = ..., partition_thresholds: _Optional[_Iterable[float]] = ..., min_object_voxels: _Optional[int] = ..., centre_clearance_voxels: _Optional[float] = ..., batch_size: _Optional[int] = ..., optimizer: _Optional[_Union[Optimizer, _Mapping]] = ..., total_fovs: _Optional[int] = ..., ema_decay: _Optional[float] = ..., compute_dtype: _Optional[_Union[ComputeDtype, str]] = ..., seed: _Optional[int] = ..., checkpoint_minutes: _Optional[float] = ..., output_weights: _Optional[str] = ..., licence: _Optional[str] = ..., description: _Optional[str] = ..., augmentation: _Optional[_Union[Augmentation, _Mapping]] = ..., initial_weights: _Optional[str] = ..., voxel_size_nm: _Optional[_Union[VoxelSizeNm, _Mapping]] = ..., max_moves: _Optional[int] = ..., move_window: _Optional[_Union[Zyx, _Mapping]] = ..., read_ahead: _Optional[int] = ..., read_threads: _Optional[int] = ..., validation: _Optional[_Iterable[_Union[TrainingVolume, _Mapping]]] = ..., validation_loss: _Optional[_Union[ValidationLoss, _Mapping]] = ..., checkpoint_steps: _Optional[int] = ..., keep_every_steps: _Optional[int] = ..., divergence_factor: _Optional[float] = ..., tensorboard: bool = ..., devices: _Optional[int] = ..., selection: _Optional[_Union[Selection, _Mapping]] = ...) -> None: ...
+
+class ValidationLoss(_message.Message):
+    __slots__ = ("fovs", "every_steps", "keep_best")
+    FOVS_FIELD_NUMBER: _ClassVar[int]
+    EVERY_STEPS_FIELD_NUMBER: _ClassVar[int]
+    KEEP_BEST_FIELD_NUMBER: _ClassVar[int]
+    fovs: int
+    every_steps: int
+    keep_best: bool
+    def __init__(self, fovs: _Optional[int] = ..., every_steps: _Optional[int] = ..., keep_best: bool = ...) -> None: ...
+
+class Selection(_message.Message):
+    __slots__ = ("volumes", "phantoms", "options", "skeletonisation", "min_merger_nm", "most")
+    VOLUMES_FIELD_NUMBER: _ClassVar[int]
+    PHANTOMS_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    SKELETONISATION_FIELD_NUMBER: _ClassVar[int]
+    MIN_MERGER_NM_FIELD_NUMBER: _ClassVar[int]
+    MOST_FIELD_NUMBER: _ClassVar[int]
+    volumes: _containers.RepeatedCompositeFieldContainer[TrainingVolume]
+    phantoms: _containers.RepeatedCompositeFieldContainer[TrainingPhantoms]
+    options: FloodOptions
+    skeletonisation: Skeletonisation
+    min_merger_nm: float
+    most: int
+    def __init__(self, volumes: _Optional[_Iterable[_Union[TrainingVolume, _Mapping]]] = ..., phantoms: _Optional[_Iterable[_Union[TrainingPhantoms, _Mapping]]] = ..., options: _Optional[_Union[FloodOptions, _Mapping]] = ..., skeletonisation: _Optional[_Union[Skeletonisation, _Mapping]] = ..., min_merger_nm: _Optional[float] = ..., most: _Optional[int] = ...) -> None: ...
 
 class Architecture(_message.Message):
-    __slots__ = ("name", "depth", "features", "fov", "deltas")
+    __slots__ = ("name", "depth", "features", "fov", "deltas", "normalisation", "arguments")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DEPTH_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     FOV_FIELD_NUMBER: _ClassVar[int]
     DELTAS_FIELD_NUMBER: _ClassVar[int]
+    NORMALISATION_FIELD_NUMBER: _ClassVar[int]
+    ARGUMENTS_FIELD_NUMBER: _ClassVar[int]
     name: str
     depth: int
     features: int
     fov: Zyx
     deltas: Zyx
-    def __init__(self, name: _Optional[str] = ..., depth: _Optional[int] = ..., features: _Optional[int] = ..., fov: _Optional[_Union[Zyx, _Mapping]] = ..., deltas: _Optional[_Union[Zyx, _Mapping]] = ...) -> None: ...
+    normalisation: Normalisation
+    arguments: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., depth: _Optional[int] = ..., features: _Optional[int] = ..., fov: _Optional[_Union[Zyx, _Mapping]] = ..., deltas: _Optional[_Union[Zyx, _Mapping]] = ..., normalisation: _Optional[_Union[Normalisation, str]] = ..., arguments: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class TrainingVolume(_message.Message):
-    __slots__ = ("raw", "labels", "box", "weight")
+    __slots__ = ("raw", "labels", "box", "weight", "mask")
     RAW_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     BOX_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    MASK_FIELD_NUMBER: _ClassVar[int]
     raw: VolumeSource
     labels: VolumeSource
     box: BoxZyx
     weight: float
-    def __init__(self, raw: _Optional[_Union[VolumeSource, _Mapping]] = ..., labels: _Optional[_Union[VolumeSource, _Mapping]] = ..., box: _Optional[_Union[BoxZyx, _Mapping]] = ..., weight: _Optional[float] = ...) -> None: ...
+    mask: VolumeSource
+    def __init__(self, raw: _Optional[_Union[VolumeSource, _Mapping]] = ..., labels: _Optional[_Union[VolumeSource, _Mapping]] = ..., box: _Optional[_Union[BoxZyx, _Mapping]] = ..., weight: _Optional[float] = ..., mask: _Optional[_Union[VolumeSource, _Mapping]] = ...) -> None: ...
 
 class TrainingPhantoms(_message.Message):
     __slots__ = ("seeds", "shape", "voxel_size_nm", "weight", "parameters")
@@ -638,30 +721,74 @@ class TrainingPhantoms(_message.Message):
     def __init__(self, seeds: _Optional[_Iterable[int]] = ..., shape: _Optional[_Union[Zyx, _Mapping]] = ..., voxel_size_nm: _Optional[_Union[VoxelSizeNm, _Mapping]] = ..., weight: _Optional[float] = ..., parameters: _Optional[_Union[PhantomParameters, _Mapping]] = ...) -> None: ...
 
 class Optimizer(_message.Message):
-    __slots__ = ("learning_rate", "warmup_steps", "decay_share", "gradient_clip")
+    __slots__ = ("learning_rate", "warmup_steps", "decay_share", "gradient_clip", "kind", "beta_1", "beta_2", "momentum", "weight_decay", "schedule", "decay_factor", "decay_steps")
     LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
     WARMUP_STEPS_FIELD_NUMBER: _ClassVar[int]
     DECAY_SHARE_FIELD_NUMBER: _ClassVar[int]
     GRADIENT_CLIP_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    BETA_1_FIELD_NUMBER: _ClassVar[int]
+    BETA_2_FIELD_NUMBER: _ClassVar[int]
+    MOMENTUM_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_DECAY_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULE_FIELD_NUMBER: _ClassVar[int]
+    DECAY_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    DECAY_STEPS_FIELD_NUMBER: _ClassVar[int]
     learning_rate: float
     warmup_steps: int
     decay_share: float
     gradient_clip: float
-    def __init__(self, learning_rate: _Optional[float] = ..., warmup_steps: _Optional[int] = ..., decay_share: _Optional[float] = ..., gradient_clip: _Optional[float] = ...) -> None: ...
+    kind: OptimizerKind
+    beta_1: float
+    beta_2: float
+    momentum: float
+    weight_decay: float
+    schedule: RateSchedule
+    decay_factor: float
+    decay_steps: int
+    def __init__(self, learning_rate: _Optional[float] = ..., warmup_steps: _Optional[int] = ..., decay_share: _Optional[float] = ..., gradient_clip: _Optional[float] = ..., kind: _Optional[_Union[OptimizerKind, str]] = ..., beta_1: _Optional[float] = ..., beta_2: _Optional[float] = ..., momentum: _Optional[float] = ..., weight_decay: _Optional[float] = ..., schedule: _Optional[_Union[RateSchedule, str]] = ..., decay_factor: _Optional[float] = ..., decay_steps: _Optional[int] = ...) -> None: ...
 
 class Augmentation(_message.Message):
-    __slots__ = ("reflect", "permute_axes", "contrast", "brightness", "noise")
+    __slots__ = ("reflect", "permute_axes", "contrast", "brightness", "noise", "section_contrast", "section_brightness", "missing_section", "dark_section", "dark_contrast", "out_of_focus_section", "out_of_focus_voxels", "slip", "slip_voxels", "salt_and_pepper", "blur_voxels", "elastic", "elastic_nm", "elastic_grid_nm")
     REFLECT_FIELD_NUMBER: _ClassVar[int]
     PERMUTE_AXES_FIELD_NUMBER: _ClassVar[int]
     CONTRAST_FIELD_NUMBER: _ClassVar[int]
     BRIGHTNESS_FIELD_NUMBER: _ClassVar[int]
     NOISE_FIELD_NUMBER: _ClassVar[int]
+    SECTION_CONTRAST_FIELD_NUMBER: _ClassVar[int]
+    SECTION_BRIGHTNESS_FIELD_NUMBER: _ClassVar[int]
+    MISSING_SECTION_FIELD_NUMBER: _ClassVar[int]
+    DARK_SECTION_FIELD_NUMBER: _ClassVar[int]
+    DARK_CONTRAST_FIELD_NUMBER: _ClassVar[int]
+    OUT_OF_FOCUS_SECTION_FIELD_NUMBER: _ClassVar[int]
+    OUT_OF_FOCUS_VOXELS_FIELD_NUMBER: _ClassVar[int]
+    SLIP_FIELD_NUMBER: _ClassVar[int]
+    SLIP_VOXELS_FIELD_NUMBER: _ClassVar[int]
+    SALT_AND_PEPPER_FIELD_NUMBER: _ClassVar[int]
+    BLUR_VOXELS_FIELD_NUMBER: _ClassVar[int]
+    ELASTIC_FIELD_NUMBER: _ClassVar[int]
+    ELASTIC_NM_FIELD_NUMBER: _ClassVar[int]
+    ELASTIC_GRID_NM_FIELD_NUMBER: _ClassVar[int]
     reflect: bool
     permute_axes: bool
     contrast: float
     brightness: float
     noise: float
-    def __init__(self, reflect: bool = ..., permute_axes: bool = ..., contrast: _Optional[float] = ..., brightness: _Optional[float] = ..., noise: _Optional[float] = ...) -> None: ...
+    section_contrast: float
+    section_brightness: float
+    missing_section: float
+    dark_section: float
+    dark_contrast: float
+    out_of_focus_section: float
+    out_of_focus_voxels: float
+    slip: float
+    slip_voxels: int
+    salt_and_pepper: float
+    blur_voxels: float
+    elastic: float
+    elastic_nm: float
+    elastic_grid_nm: float
+    def __init__(self, reflect: bool = ..., permute_axes: bool = ..., contrast: _Optional[float] = ..., brightness: _Optional[float] = ..., noise: _Optional[float] = ..., section_contrast: _Optional[float] = ..., section_brightness: _Optional[float] = ..., missing_section: _Optional[float] = ..., dark_section: _Optional[float] = ..., dark_contrast: _Optional[float] = ..., out_of_focus_section: _Optional[float] = ..., out_of_focus_voxels: _Optional[float] = ..., slip: _Optional[float] = ..., slip_voxels: _Optional[int] = ..., salt_and_pepper: _Optional[float] = ..., blur_voxels: _Optional[float] = ..., elastic: _Optional[float] = ..., elastic_nm: _Optional[float] = ..., elastic_grid_nm: _Optional[float] = ...) -> None: ...
 
 class Run(_message.Message):
     __slots__ = ("progress", "workers", "scheduler", "retries")
