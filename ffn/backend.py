@@ -264,7 +264,7 @@ def _pad_batch(array: np.ndarray, count: int) -> np.ndarray:
 class Trainable:
     """A model with its optimiser, one compiled optimisation step at a time.
 
-    The loss is the mean sigmoid cross-entropy of the updated logits against soft targets.
+    The loss is the weighted mean of the sigmoid cross-entropy of the updated logits against soft targets.
     """
 
     def __init__(self, model: keras.Model, optimizer: keras.Optimizer) -> None:
@@ -273,7 +273,12 @@ class Trainable:
         self._step = _engine({"tensorflow": _tensorflow_step, "jax": _jax_step})(model, optimizer)
 
     def step(
-        self, image: np.ndarray, logits: np.ndarray, target: np.ndarray, learning_rate: float
+        self,
+        image: np.ndarray,
+        logits: np.ndarray,
+        target: np.ndarray,
+        weight: np.ndarray,
+        learning_rate: float,
     ) -> tuple[np.ndarray, float]:
         """One optimisation step.
 
@@ -281,13 +286,14 @@ class Trainable:
             image: normalised image, float32 (n, z, y, x).
             logits: current logits, like image.
             target: wanted probabilities, like image.
+            weight: of each voxel in the loss, like image, none negative.
             learning_rate: of this step.
 
         Returns:
             The updated logits from before the step (float32, like image) and the loss.
         """
         self._optimizer.learning_rate = learning_rate
-        updated, loss = self._step(image, logits, target)
+        updated, loss = self._step(image, logits, target, weight)
         return np.asarray(updated), float(loss)
 
     def weights(self) -> list[np.ndarray]:
@@ -313,20 +319,24 @@ def _to_numpy(variable: Any) -> np.ndarray:
     return np.array(keras.ops.convert_to_numpy(variable))
 
 
-def _cross_entropy(target: Any, updated: Any) -> Any:
+def _cross_entropy(target: Any, updated: Any, weight: Any) -> Any:
+    """Sum of weighted losses over the sum of weights, which counts as 1 at least: 0 where all are masked."""
     import keras
 
-    return keras.ops.mean(keras.ops.binary_crossentropy(target, updated, from_logits=True))
+    each = keras.ops.binary_crossentropy(target, updated, from_logits=True)
+    return keras.ops.sum(weight * each) / keras.ops.maximum(keras.ops.sum(weight), 1.0)
 
 
 def _tensorflow_step(model: keras.Model, optimizer: keras.Optimizer) -> Callable[..., Any]:
     import tensorflow as tf
 
     @tf.function(jit_compile=False)
-    def step(image: tf.Tensor, logits: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def step(
+        image: tf.Tensor, logits: tf.Tensor, target: tf.Tensor, weight: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             updated = model(tf.stack([image, logits], axis=-1), training=True)[..., 0]
-            loss = _cross_entropy(target, updated)
+            loss = _cross_entropy(target, updated, weight)
         variables = model.trainable_variables
         optimizer.apply(tape.gradient(loss, variables), variables)
         return updated, loss
@@ -338,19 +348,21 @@ def _jax_step(model: keras.Model, optimizer: keras.Optimizer) -> Callable[..., A
     import jax
     import jax.numpy as jnp
 
-    def forward(weights: list, image: jax.Array, logits: jax.Array, target: jax.Array) -> tuple:
+    def forward(
+        weights: list, image: jax.Array, logits: jax.Array, target: jax.Array, weight: jax.Array
+    ) -> tuple:
         updated, _ = model.stateless_call(weights, [], jnp.stack([image, logits], axis=-1), training=True)
-        return _cross_entropy(target, updated[..., 0]), updated[..., 0]
+        return _cross_entropy(target, updated[..., 0], weight), updated[..., 0]
 
     @jax.jit
-    def step(weights: list, slots: list, image: jax.Array, logits: jax.Array, target: jax.Array) -> tuple:
-        (loss, updated), gradients = jax.value_and_grad(forward, has_aux=True)(weights, image, logits, target)
+    def step(weights: list, slots: list, *fields: jax.Array) -> tuple:
+        (loss, updated), gradients = jax.value_and_grad(forward, has_aux=True)(weights, *fields)
         weights, slots = optimizer.stateless_apply(slots, gradients, weights)
         return updated, loss, weights, slots
 
-    def run(image: np.ndarray, logits: np.ndarray, target: np.ndarray) -> tuple[Any, Any]:
+    def run(*fields: np.ndarray) -> tuple[Any, Any]:
         variables = [v.value for v in model.trainable_variables], [v.value for v in optimizer.variables]
-        updated, loss, weights, slots = step(*variables, image, logits, target)
+        updated, loss, weights, slots = step(*variables, *fields)
         stored = [*model.trainable_variables, *optimizer.variables]
         for variable, value in zip(stored, [*weights, *slots], strict=True):
             variable.assign(value)

@@ -128,7 +128,7 @@ def test_a_restored_stream_continues_with_the_same_fields(slabs):
     def play(stream, steps):
         batches = []
         for _ in range(steps):
-            image, logits, _ = stream.fields_of_view()
+            image, logits, *_ = stream.fields_of_view()
             batches.append((image, logits))
             stream.update(logits + image)
         return batches

@@ -116,6 +116,7 @@ class Example:
     number: int
     image: np.ndarray
     target: np.ndarray
+    weight: np.ndarray
     logits: np.ndarray
     offsets: np.ndarray
     cursor: int = 0
@@ -154,7 +155,8 @@ def make_example(
     target = np.where(inside, np.float32(settings.target_inside), np.float32(settings.target_outside))
     logits = np.full(shape, logit(settings.pad_value), np.float32)
     logits[tuple(n // 2 for n in shape)] = logit(settings.init_activation)
-    return Example(number, image, target, logits, _offsets(architecture, settings.moves, rng))
+    weight = np.ones(shape, np.float32)
+    return Example(number, image, target, weight, logits, _offsets(architecture, settings.moves, rng))
 
 
 def _offsets(architecture: Architecture, moves: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
@@ -217,10 +219,13 @@ class ExampleStream:
                 return self._field(example, offset)
         return None
 
-    def fields_of_view(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The next batch: image, logits and target, each float32 (batch, z, y, x) of the field of view."""
+    def fields_of_view(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The next batch: image, logits, target and weight in the loss (1, or 0 where a mask is).
+
+        Each is float32 (batch, z, y, x) of the field of view.
+        """
         shape = (len(self.slots), *self._architecture.fov_zyx)
-        images, logits, targets = (np.empty(shape, np.float32) for _ in range(3))
+        images, logits, targets, weights = (np.empty(shape, np.float32) for _ in range(4))
         self._fields = []
         for i, example in enumerate(self.slots):
             box = self._advance(example)
@@ -229,8 +234,9 @@ class ExampleStream:
                 box = self._advance(example)
             assert box is not None
             self._fields.append(box)
-            images[i], logits[i], targets[i] = example.image[box], example.logits[box], example.target[box]
-        return images, logits, targets
+            images[i], logits[i] = example.image[box], example.logits[box]
+            targets[i], weights[i] = example.target[box], example.weight[box]
+        return images, logits, targets, weights
 
     def update(self, logits: np.ndarray) -> None:
         """Writes the updated logits (batch, z, y, x) of the batch handed out last into the canvases."""

@@ -278,9 +278,9 @@ class _Run:
         return bool(minutes and seconds > 60 * minutes) or bool(steps and self._step % steps == 0)
 
     def _one_step(self) -> None:
-        image, logits, target = self._stream.fields_of_view()
+        image, logits, target, weight = self._stream.fields_of_view()
         rate = learning_rate_at(self._step, self._settings)
-        updated, loss = self._engine.step(image, logits, target, rate)
+        updated, loss = self._engine.step(image, logits, target, weight, rate)
         if not math.isfinite(loss):
             raise ConfigError(self._diverged(loss))
         self._stream.update(updated)
