@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from agglomeration.rows import replace_rows
 from agglomeration.runs import finish_run, start_run, write_supervoxels
 from inference.supervoxel_table import SupervoxelTable
 
-# URL of an empty PostgreSQL database; tests that need one are skipped without it.
+# URL of a PostgreSQL whose user may create databases; tests that need one are skipped without it.
 POSTGRESQL = os.environ.get("FFN_POSTGRESQL", "")
 VOXEL_NM = (20.0, 10.0, 10.0)
 # id_a, id_b, certainty; below one half the pair is open, else accepted.
@@ -86,15 +87,19 @@ def agglomerated(
 
 @contextmanager
 def emptied_postgresql() -> Iterator[str]:
-    """The URL of a PostgreSQL database without tables, whoever used it before."""
+    """The URL of a PostgreSQL database without tables; nobody else uses it, and it ends with the test."""
     if not POSTGRESQL:
-        pytest.skip("no PostgreSQL: put the URL of an empty database in FFN_POSTGRESQL")
-    engine = sql.create_engine(POSTGRESQL)
-    with engine.begin() as connection:
-        connection.execute(sql.text("DROP SCHEMA public CASCADE"))
-        connection.execute(sql.text("CREATE SCHEMA public"))
-    engine.dispose()
-    yield POSTGRESQL
+        pytest.skip("no PostgreSQL: put the URL of one where databases may be created in FFN_POSTGRESQL")
+    given, name = sql.make_url(POSTGRESQL), f"ffn_test_{uuid4().hex}"
+    server = sql.create_engine(given, isolation_level="AUTOCOMMIT", poolclass=sql.NullPool)
+    with server.connect() as connection:
+        connection.execute(sql.text(f"CREATE DATABASE {name}"))
+    try:
+        yield given.set(database=name).render_as_string(hide_password=False)
+    finally:
+        with server.connect() as connection:
+            # By force, since a test may have killed who was connected to it.
+            connection.execute(sql.text(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @contextmanager
