@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from ffn.canvas import Canvas, segment_all
     from ffn.flood import Flood, FloodOptions, FovRequest
     from ffn.network import Architecture, build_network
+    from ffn.registry import register_network
     from ffn.seed_policies import SeedContext, check_seed_policy, make_seeds
     from ffn.seeds import peak_seeds
     from ffn.tf1_checkpoint import import_checkpoint
@@ -30,6 +31,7 @@ __all__ = [
     "load_network",
     "make_seeds",
     "peak_seeds",
+    "register_network",
     "save_network",
     "segment_all",
 ]
@@ -51,6 +53,7 @@ _HOMES = {
     "load_network": "weights",
     "make_seeds": "seed_policies",
     "peak_seeds": "seeds",
+    "register_network": "registry",
     "save_network": "weights",
     "segment_all": "canvas",
 }

@@ -5,27 +5,27 @@ image and the current logits of the object. It returns float32 (n, z, y, x, 1), 
 convolutions propose plus the logits that came in. That sum is always taken in float32, so that a
 logit passed through many visits does not lose its low bits to a bfloat16 network.
 
-`Architecture` is all that is needed to build a model; it is what a network file stores. New kinds
-of network are added to `_BUILDERS`.
-
-Source of the method: Januszewski et al. 2018 (doi:10.1038/s41592-018-0049-4), the stack of residual modules
-named ConvStack3D in google/ffn.
+`Architecture` is all that is needed to build a model; it is what a network file stores. The kinds of
+network are in `ffn.registry`, to which a user adds their own.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from configs.errors import ConfigError
-from ffn.backend import COMPUTE_DTYPES, keep_unfused
+from ffn import convstack, registry
+from ffn.backend import COMPUTE_DTYPES
 
 if TYPE_CHECKING:
     import keras
 
-CONVSTACK_3D = "convstack_3d"
+NORMALISATIONS = ("unnormalised", "layer")
+# Absent from what earlier releases wrote, and from what this one writes where they say nothing.
+_LATER_FIELDS = {"normalisation": "unnormalised", "arguments": ()}
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,10 @@ class Architecture:
         fov_zyx: field of view in voxels, z, y, x; odd, so that it has a centre voxel.
         deltas_zyx: distance in voxels, z, y, x, between neighbouring fields of view; 0 = never moves
             along that axis; at most half the field of view, whose faces decide where to go next.
-        name: kind of network, a key of the registry.
+        name: kind of network, a key of the registry. What depth and features mean to another network than
+            convstack_3d is for its builder to say.
+        normalisation: 'layer', each voxel's channels for themselves, or 'unnormalised'.
+        arguments: what else the kind of network takes, each 'name=value'; convstack_3d takes none.
 
     Raises:
         ConfigError: a value that no network can have; names the field, the value and the valid ones.
@@ -48,16 +51,30 @@ class Architecture:
     features: int
     fov_zyx: tuple[int, int, int]
     deltas_zyx: tuple[int, int, int]
-    name: str = CONVSTACK_3D
+    name: str = registry.CONVSTACK_3D
+    normalisation: str = "unnormalised"
+    arguments: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.name not in _BUILDERS:
-            raise ConfigError(f"unknown network {self.name!r}; known are {', '.join(sorted(_BUILDERS))}")
+        if not registry.is_known(self.name):
+            known = ", ".join(registry.known_networks())
+            raise ConfigError(f"unknown network {self.name!r}; known are {known}")
+        if self.normalisation not in NORMALISATIONS:
+            valid = ", ".join(NORMALISATIONS)
+            raise ConfigError(f"network normalisation is {self.normalisation!r}; it is one of {valid}")
         object.__setattr__(self, "depth", _positive("depth", self.depth))
         object.__setattr__(self, "features", _positive("features", self.features))
         object.__setattr__(self, "fov_zyx", _three_integers("fov_zyx", self.fov_zyx))
         object.__setattr__(self, "deltas_zyx", _three_integers("deltas_zyx", self.deltas_zyx))
         _check_geometry(self.fov_zyx, self.deltas_zyx)
+        object.__setattr__(self, "arguments", _named("arguments", self.arguments))
+        if self.arguments and self.name == registry.CONVSTACK_3D:
+            raise ConfigError(f"network arguments are {list(self.arguments)}, but {self.name} takes none")
+
+    @property
+    def named_arguments(self) -> dict[str, str]:
+        """The arguments as name -> value."""
+        return {name: value for name, _, value in (each.partition("=") for each in self.arguments)}
 
     @property
     def fov_radius_zyx(self) -> tuple[int, int, int]:
@@ -67,7 +84,8 @@ class Architecture:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values (JSON) that `from_dict` turns back into an equal architecture."""
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+        values = {key: v for key, v in asdict(self).items() if _LATER_FIELDS.get(key) != v}
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Architecture:
@@ -77,7 +95,7 @@ class Architecture:
             ConfigError: a field missing, unknown or out of range; names the field.
         """
         fields = set(cls.__dataclass_fields__)
-        unknown, missing = sorted(set(values) - fields), sorted(fields - set(values))
+        unknown, missing = sorted(set(values) - fields), sorted(fields - {*values, *_LATER_FIELDS})
         if unknown or missing:
             raise ConfigError(
                 f"architecture has unknown fields {unknown} and lacks {missing}; valid are {sorted(fields)}"
@@ -98,83 +116,31 @@ def build_network(architecture: Architecture, compute_dtype: str = "float32") ->
         (n, z, y, x, 1), the updated logits; z, y, x = `architecture.fov_zyx`.
 
     Raises:
-        ConfigError: another compute type.
+        ConfigError: another compute type, or a network of a user's that is not as `ffn.registry` says.
     """
     if compute_dtype not in COMPUTE_DTYPES:
         raise ConfigError(f"compute type {compute_dtype!r} is not one of {', '.join(COMPUTE_DTYPES)}")
-    return _BUILDERS[architecture.name](architecture, compute_dtype)
+    model = registry.builder(architecture.name)(architecture, compute_dtype)
+    registry.require_usable(model, architecture)
+    return model
 
 
 def variable_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
     """Name -> shape of every variable of the network, in the order of the model's `weights`.
 
-    Names are 'conv0_a/kernel', 'conv0_a/bias', …; kernels are (z, y, x, channels in, channels out).
+    Names of a convstack_3d are 'conv0_a/kernel', 'conv0_a/bias', … (see `ffn.convstack`). Keras numbers
+    layers without a name as they come in a process, so that the variables of other networks are counted
+    instead: 'variable_000', ….
     """
-    shapes: dict[str, tuple[int, ...]] = {}
-    for name, size, channels_in, channels_out in _convolutions(architecture):
-        shapes[f"{name}/kernel"] = (size, size, size, channels_in, channels_out)
-        shapes[f"{name}/bias"] = (channels_out,)
-    return shapes
+    if architecture.name == registry.CONVSTACK_3D:
+        return convstack.variable_shapes(architecture)
+    return dict(_counted_shapes(architecture))
 
 
-def _convolutions(architecture: Architecture) -> list[tuple[str, int, int, int]]:
-    """(layer name, kernel edge, channels in, channels out) from input to output."""
-    features = architecture.features
-    layers = [
-        (f"conv{module}_{half}", 3, features, features)
-        for module in range(architecture.depth)
-        for half in "ab"
-    ]
-    layers[0] = ("conv0_a", 3, 2, features)
-    return [*layers, ("conv_lom", 1, features, 1)]
-
-
-def _convstack_3d(architecture: Architecture, compute_dtype: str) -> keras.Model:
-    """Residual stack: x + conv_b(ReLU(conv_a(ReLU(x)))) per module, then ReLU and a 1x1x1 convolution.
-
-    With bfloat16 the convolutions that take the time are computed in it. What runs through the whole network
-    stays float32: image and logits, the sums of the residual modules, and the update. That halves the
-    error of the logits and costs 2 % (33x33x33, 12 modules of 32 features) or less.
-    """
-    import keras
-
-    exact = keras.DTypePolicy("float32")
-    fast = exact if compute_dtype == "float32" else keras.DTypePolicy(f"mixed_{compute_dtype}")
-
-    def convolve(name: str, x: Any, policy: Any, activation: str | None = None) -> Any:
-        size, filters = (1, 1) if name == "conv_lom" else (3, architecture.features)
-        layer = keras.layers.Conv3D(
-            filters, size, padding="same", activation=activation, name=name, dtype=policy,
-            kernel_initializer=_initializer(name, architecture.depth),
-        )  # fmt: skip
-        return layer(x)
-
-    def rectify(name: str, x: Any) -> Any:
-        return keras.layers.ReLU(name=name, dtype=exact)(x)
-
-    inputs = keras.Input((*architecture.fov_zyx, 2), dtype="float32", name="image_and_logits")
-    x = convolve("conv0_a", inputs, exact, "relu")
-    x = convolve("conv0_b", x, fast)
-    for module in range(1, architecture.depth):
-        inside = rectify(f"relu{module}", x)
-        inside = convolve(f"conv{module}_a", inside, fast, "relu")
-        inside = convolve(f"conv{module}_b", inside, fast)
-        inside = keras.layers.Lambda(keep_unfused, name=f"unfused{module}", dtype=fast)(inside)
-        x = keras.layers.Add(name=f"module{module}", dtype=exact)([x, inside])
-    update = convolve("conv_lom", rectify("relu_lom", x), exact)
-    return keras.Model(inputs, update + inputs[..., 1:2], name=architecture.name)
-
-
-def _initializer(layer: str, depth: int) -> Any:
-    """Starts a residual stack as the identity: the output proposes nothing, modules add little."""
-    import keras
-
-    if layer == "conv_lom":
-        return "zeros"
-    return "he_normal" if layer.endswith("_a") else keras.initializers.VarianceScaling(1 / depth)
-
-
-_BUILDERS: dict[str, Callable[[Architecture, str], keras.Model]] = {CONVSTACK_3D: _convstack_3d}
+@lru_cache(maxsize=16)
+def _counted_shapes(architecture: Architecture) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    weights = build_network(architecture).weights
+    return tuple((f"variable_{i:03d}", tuple(variable.shape)) for i, variable in enumerate(weights))
 
 
 def _positive(name: str, value: int) -> int:
@@ -197,6 +163,14 @@ def _three_integers(name: str, values: Any) -> tuple[int, int, int]:
     except (TypeError, ValueError):
         raise ConfigError(f"network {name} is {values!r}; it must be three whole numbers z, y, x") from None
     return _integer(name, z), _integer(name, y), _integer(name, x)
+
+
+def _named(name: str, values: Any) -> tuple[str, ...]:
+    found = tuple(values)
+    names = [str(each).partition("=")[0] for each in found]
+    if not all("=" in str(each) and each[0] != "=" for each in found) or len(set(names)) < len(names):
+        raise ConfigError(f"network {name} are {list(found)}; each must be 'name=value', no name twice")
+    return found
 
 
 def _check_geometry(fov_zyx: tuple[int, int, int], deltas_zyx: tuple[int, int, int]) -> None:

@@ -172,15 +172,16 @@ def instantiate(network: NetworkFile, compute_dtype: str = "float32") -> keras.M
     """
     check_weights(network, "network")
     model = build_network(network.info.architecture, compute_dtype)
-    model.set_weights([network.weights[variable.path] for variable in model.weights])
+    model.set_weights([network.weights[name] for name in variable_shapes(network.info.architecture)])
     return model
 
 
-def weights_of(model: keras.Model) -> dict[str, np.ndarray]:
+def weights_of(model: keras.Model, architecture: Architecture) -> dict[str, np.ndarray]:
     """Variable name -> float32 array (a copy) of a model of `ffn.network.build_network`."""
     import keras
 
-    return {v.path: np.array(keras.ops.convert_to_numpy(v), np.float32) for v in model.weights}
+    values = [np.array(keras.ops.convert_to_numpy(variable), np.float32) for variable in model.weights]
+    return dict(zip(variable_shapes(architecture), values, strict=True))
 
 
 def check_weights(network: NetworkFile, where: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,19 @@ from ffn import backend
 from ffn.network import Architecture, build_network, variable_shapes
 
 TINY = Architecture(depth=3, features=4, fov_zyx=(5, 7, 9), deltas_zyx=(1, 2, 3))
+NORMALISED = replace(TINY, normalisation="layer")
+
+
+def random_weights(architecture: Architecture) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(0)
+    return {
+        name: 0.3 * random.standard_normal(shape) for name, shape in variable_shapes(architecture).items()
+    }
 
 
 @pytest.fixture(scope="module")
 def weights() -> dict[str, np.ndarray]:
-    random = np.random.default_rng(0)
-    return {name: 0.3 * random.standard_normal(shape) for name, shape in variable_shapes(TINY).items()}
+    return random_weights(TINY)
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +39,10 @@ def fields() -> tuple[np.ndarray, np.ndarray]:
     return image, logits
 
 
-def predictor(weights: dict[str, np.ndarray], compute_dtype: str) -> backend.Predictor:
-    model = build_network(TINY, compute_dtype)
+def predictor(
+    weights: dict[str, np.ndarray], compute_dtype: str, architecture: Architecture = TINY
+) -> backend.Predictor:
+    model = build_network(architecture, compute_dtype)
     model.set_weights(list(weights.values()))
     return backend.make_predictor(model)
 
@@ -55,17 +65,27 @@ def expected_logits(weights: dict[str, np.ndarray], image: np.ndarray, logits: n
     def relu(x: np.ndarray) -> np.ndarray:
         return np.maximum(x, 0)
 
+    def normalised(place: str, x: np.ndarray) -> np.ndarray:
+        if f"norm{place}/gamma" not in weights:
+            return x
+        spread = np.sqrt(x.var(axis=-1, keepdims=True) + 1e-5)
+        centred = (x - x.mean(axis=-1, keepdims=True)) / spread
+        return weights[f"norm{place}/gamma"] * centred + weights[f"norm{place}/beta"]
+
     x = np.stack([image, logits], axis=-1).astype(np.float64)
     x = layer("conv0_b", relu(layer("conv0_a", x)))
     for module in range(1, TINY.depth):
-        x = x + layer(f"conv{module}_b", relu(layer(f"conv{module}_a", relu(x))))
-    return layer("conv_lom", relu(x))[..., 0] + logits
+        inside = relu(normalised(str(module), x))
+        x = x + layer(f"conv{module}_b", relu(layer(f"conv{module}_a", inside)))
+    return layer("conv_lom", relu(normalised("_lom", x)))[..., 0] + logits
 
 
+@pytest.mark.parametrize("architecture", [TINY, NORMALISED], ids=["plain", "normalised"])
 def test_network_is_the_residual_stack_added_to_the_seed_logits(
-    weights: dict[str, np.ndarray], fields: tuple[np.ndarray, np.ndarray]
+    architecture: Architecture, fields: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    updated = predictor(weights, "float32").predict(*fields)
+    weights = random_weights(architecture)
+    updated = predictor(weights, "float32", architecture).predict(*fields)
     assert updated.dtype == np.float32
     for index, (image, logits) in enumerate(zip(*fields, strict=True)):
         assert np.allclose(updated[index], expected_logits(weights, image, logits), rtol=1e-4, atol=1e-4)
@@ -88,10 +108,14 @@ def test_sum_with_the_seed_logits_keeps_float32(
     assert np.array_equal(predictor(silent, compute_dtype).predict(*fields), fields[1])
 
 
+@pytest.mark.parametrize("architecture", [TINY, NORMALISED], ids=["plain", "normalised"])
 @pytest.mark.parametrize("compute_dtype", backend.COMPUTE_DTYPES)
-def test_variables_are_float32_and_named_after_the_layers(compute_dtype: str) -> None:
-    variables = build_network(TINY, compute_dtype).weights
-    assert {variable.path: tuple(variable.shape) for variable in variables} == variable_shapes(TINY)
+def test_variables_are_float32_and_named_after_the_layers(
+    architecture: Architecture, compute_dtype: str
+) -> None:
+    variables = build_network(architecture, compute_dtype).weights
+    found = [(variable.path, tuple(variable.shape)) for variable in variables]
+    assert found == list(variable_shapes(architecture).items())
     assert {str(variable.dtype) for variable in variables} == {"float32"}
 
 
@@ -150,6 +174,9 @@ WRONG_ARCHITECTURES = [
     pytest.param({"fov_zyx": 33}, "must be three whole numbers z, y, x", id="one number"),
     pytest.param({"deltas_zyx": (1, 2, 5)}, r"deltas_zyx is \(1, 2, 5\); each must lie in 0", id="delta"),
     pytest.param({"deltas_zyx": (-1, 2, 2)}, "deltas_zyx", id="negative delta"),
+    pytest.param({"normalisation": "batch"}, "'batch'; it is one of unnormalised, layer", id="normalisation"),
+    pytest.param({"arguments": ["width=3"]}, "convstack_3d takes none", id="arguments"),
+    pytest.param({"arguments": ["width"]}, "each must be 'name=value'", id="no value"),
 ]
 
 
@@ -159,8 +186,13 @@ def test_impossible_architecture_is_refused(change: dict, message: str) -> None:
         Architecture.from_dict({**TINY.to_dict(), **change})
 
 
-def test_architecture_survives_its_dictionary() -> None:
-    assert Architecture.from_dict(TINY.to_dict()) == TINY
+@pytest.mark.parametrize("architecture", [TINY, NORMALISED], ids=["plain", "normalised"])
+def test_architecture_survives_its_dictionary(architecture: Architecture) -> None:
+    assert Architecture.from_dict(architecture.to_dict()) == architecture
+
+
+def test_the_dictionary_of_a_plain_network_is_that_of_earlier_releases() -> None:
+    assert set(TINY.to_dict()) == {"depth", "features", "fov_zyx", "deltas_zyx", "name"}
 
 
 def test_architecture_with_an_unknown_field_names_it_and_the_missing_one() -> None:
