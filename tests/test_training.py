@@ -16,9 +16,12 @@ from commands import train_ffn
 from configs.errors import ConfigError
 from ffn.network import Architecture
 from ffn.training.augmentation import Augmentation, apply_geometry, random_geometry
-from ffn.training.examples import ExampleSettings, ExampleStream, TrainingVolume, canvas_shape, make_example
+from ffn.training.example_settings import ExampleSettings, canvas_shape
+from ffn.training.example_stream import ExampleStream
+from ffn.training.examples import make_example
 from ffn.training.partitions import NO_OBJECT, centres_by_class, partition_classes
 from ffn.training.trainer import TrainSettings, learning_rate_at, train
+from ffn.training.training_volume import TrainingVolume
 from ffn.weights import NetworkFile, load_network
 
 TINY = Architecture(depth=2, features=2, fov_zyx=(5, 5, 5), deltas_zyx=(2, 2, 2))

@@ -14,7 +14,8 @@ import numpy as np
 from configs import ConfigView, save_resolved
 from ffn.backend import resolve_compute_dtype
 from ffn.network import Architecture
-from ffn.training.sources import Size, example_settings, read_volumes, training_sources
+from ffn.training.example_settings import example_settings
+from ffn.training.sources import Size, read_volumes, training_sources
 from ffn.training.trainer import TrainSettings, train
 from ffn.weights import NetworkFile, NetworkInfo, WeightsError, load_network, save_network
 from jobs.pieces import require_writable_file

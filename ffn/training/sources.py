@@ -6,7 +6,6 @@ Phantoms are kept in the output directory between starts.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -16,8 +15,8 @@ import numpy as np
 from configs import ConfigView, box_bounds
 from ffn.network import Architecture
 from ffn.training.annotated import require_finite, require_object_ids
-from ffn.training.augmentation import Augmentation
-from ffn.training.examples import ExampleSettings, TrainingVolume
+from ffn.training.example_settings import ExampleSettings, for_voxel_size
+from ffn.training.training_volume import TrainingVolume
 from jobs.pieces import load_npz, save_npz
 from jobs.progress import Progress
 from volumes import Box, downsample_image, downsample_labels, open_volume, whole_factors
@@ -64,39 +63,6 @@ def training_sources(
     return sources
 
 
-def example_settings(training: ConfigView) -> ExampleSettings:
-    """How examples are made, out of the config's `training` section."""
-    shape, augmentation = training.architecture, training.augmentation
-    return ExampleSettings(
-        init_activation=training.init_activation,
-        pad_value=training.pad_value,
-        move_threshold=training.move_threshold,
-        target_inside=training.target_inside,
-        target_outside=training.target_outside,
-        moves=(training.fov_moves,) * 3,
-        partition_thresholds=tuple(training.partition_thresholds),
-        min_object_voxels=training.min_object_voxels,
-        clearance=training.centre_clearance_voxels,
-        augmentation=Augmentation(
-            permute_axes=_alike(list(zip(shape.fov, shape.deltas, strict=True)))
-            if augmentation.permute_axes
-            else (),
-            reflect=augmentation.reflect,
-            contrast=augmentation.contrast,
-            brightness=augmentation.brightness,
-            noise=augmentation.noise,
-        ),
-    )
-
-
-def _alike(keys: list[tuple]) -> tuple[tuple[int, ...], ...]:
-    """Groups of two or more axes with equal keys."""
-    groups: dict[tuple, list[int]] = {}
-    for axis, key in enumerate(keys):
-        groups.setdefault(key, []).append(axis)
-    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
-
-
 def read_volumes(
     sources: Sequence[Source], training: ConfigView, architecture: Architecture, examples: ExampleSettings
 ) -> tuple[list[TrainingVolume], Size | None]:
@@ -119,7 +85,7 @@ def read_volumes(
         for source in sources:
             found = _at_voxel_size(source.read(), training.voxel_size_nm, source.name)
             image = (found.raw.astype(np.float32) - training.image_mean) / np.float32(training.image_stddev)
-            fitting = _for_voxel_size(examples, architecture, found.voxel_size_nm)
+            fitting = for_voxel_size(examples, architecture, found.voxel_size_nm)
             volumes.append(TrainingVolume(source.name, image, found.labels, architecture, fitting))
             sizes.add(found.voxel_size_nm)
             progress.advance()
@@ -132,16 +98,6 @@ def _at_voxel_size(found: Annotated, wanted: Size | None, name: str) -> Annotate
         return found
     factors = whole_factors(found.voxel_size_nm, wanted, f"training data {name}")
     return Annotated(downsample_image(found.raw, factors), downsample_labels(found.labels, factors), wanted)
-
-
-def _for_voxel_size(
-    examples: ExampleSettings, architecture: Architecture, voxel_size_nm: Size
-) -> ExampleSettings:
-    """The settings with axes exchanged only where voxels are equally long too."""
-    if not examples.augmentation.permute_axes:
-        return examples
-    keys = list(zip(architecture.fov_zyx, architecture.deltas_zyx, voxel_size_nm, strict=True))
-    return replace(examples, augmentation=replace(examples.augmentation, permute_axes=_alike(keys)))
 
 
 def _read_annotated(volume: ConfigView, preprocessing: ConfigView) -> Annotated:

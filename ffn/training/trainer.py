@@ -23,7 +23,9 @@ import numpy as np
 
 from configs.errors import ConfigError
 from ffn.network import Architecture, build_network, variable_shapes
-from ffn.training.examples import ExampleSettings, ExampleStream, TrainingVolume
+from ffn.training.example_settings import ExampleSettings
+from ffn.training.example_stream import ExampleStream
+from ffn.training.training_volume import TrainingVolume
 from jobs.pieces import load_npz, save_npz
 from jobs.progress import Progress
 
