@@ -1,4 +1,4 @@
-"""Where Keras meets its backend: the only module that knows TensorFlow from JAX.
+"""Where Keras meets its backend: with `ffn.training.engine` the only module that knows TensorFlow from JAX.
 
 `KERAS_BACKEND` decides (TensorFlow unless set). TensorFlow runs networks as graphs *without* XLA, which on a
 CPU is about ten times slower than oneDNN's convolutions; JAX always goes through XLA and is meant
@@ -261,111 +261,7 @@ def _pad_batch(array: np.ndarray, count: int) -> np.ndarray:
     return np.concatenate([array, np.zeros((count, *array.shape[1:]), array.dtype)]) if count else array
 
 
-class Trainable:
-    """A model with its optimiser, one compiled optimisation step at a time.
-
-    The loss is the weighted mean of the sigmoid cross-entropy of the updated logits against soft targets.
-    """
-
-    def __init__(self, model: keras.Model, optimizer: keras.Optimizer) -> None:
-        self._model, self._optimizer = model, optimizer
-        optimizer.build(model.trainable_variables)
-        self._step = _engine({"tensorflow": _tensorflow_step, "jax": _jax_step})(model, optimizer)
-
-    def step(
-        self,
-        image: np.ndarray,
-        logits: np.ndarray,
-        target: np.ndarray,
-        weight: np.ndarray,
-        learning_rate: float,
-    ) -> tuple[np.ndarray, float]:
-        """One optimisation step.
-
-        Args:
-            image: normalised image, float32 (n, z, y, x).
-            logits: current logits, like image.
-            target: wanted probabilities, like image.
-            weight: of each voxel in the loss, like image, none negative.
-            learning_rate: of this step.
-
-        Returns:
-            The updated logits from before the step (float32, like image) and the loss.
-        """
-        self._optimizer.learning_rate = learning_rate
-        updated, loss = self._step(image, logits, target, weight)
-        return np.asarray(updated), float(loss)
-
-    def weights(self) -> list[np.ndarray]:
-        """The model's variables now, in the order of `model.trainable_variables`."""
-        return [_to_numpy(variable) for variable in self._model.trainable_variables]
-
-    def state(self) -> list[np.ndarray]:
-        """All variables of model and optimiser, for `restore`."""
-        return [_to_numpy(variable) for variable in self._variables()]
-
-    def restore(self, state: list[np.ndarray]) -> None:
-        """Inverse of `state`."""
-        for variable, value in zip(self._variables(), state, strict=True):
-            variable.assign(value)
-
-    def _variables(self) -> list[Any]:
-        return [*self._model.trainable_variables, *self._optimizer.variables]
-
-
 def _to_numpy(variable: Any) -> np.ndarray:
     import keras
 
     return np.array(keras.ops.convert_to_numpy(variable))
-
-
-def _cross_entropy(target: Any, updated: Any, weight: Any) -> Any:
-    """Sum of weighted losses over the sum of weights, which counts as 1 at least: 0 where all are masked."""
-    import keras
-
-    each = keras.ops.binary_crossentropy(target, updated, from_logits=True)
-    return keras.ops.sum(weight * each) / keras.ops.maximum(keras.ops.sum(weight), 1.0)
-
-
-def _tensorflow_step(model: keras.Model, optimizer: keras.Optimizer) -> Callable[..., Any]:
-    import tensorflow as tf
-
-    @tf.function(jit_compile=False)
-    def step(
-        image: tf.Tensor, logits: tf.Tensor, target: tf.Tensor, weight: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        with tf.GradientTape() as tape:
-            updated = model(tf.stack([image, logits], axis=-1), training=True)[..., 0]
-            loss = _cross_entropy(target, updated, weight)
-        variables = model.trainable_variables
-        optimizer.apply(tape.gradient(loss, variables), variables)
-        return updated, loss
-
-    return lambda *arrays: step(*(tf.convert_to_tensor(array) for array in arrays))
-
-
-def _jax_step(model: keras.Model, optimizer: keras.Optimizer) -> Callable[..., Any]:
-    import jax
-    import jax.numpy as jnp
-
-    def forward(
-        weights: list, image: jax.Array, logits: jax.Array, target: jax.Array, weight: jax.Array
-    ) -> tuple:
-        updated, _ = model.stateless_call(weights, [], jnp.stack([image, logits], axis=-1), training=True)
-        return _cross_entropy(target, updated[..., 0], weight), updated[..., 0]
-
-    @jax.jit
-    def step(weights: list, slots: list, *fields: jax.Array) -> tuple:
-        (loss, updated), gradients = jax.value_and_grad(forward, has_aux=True)(weights, *fields)
-        weights, slots = optimizer.stateless_apply(slots, gradients, weights)
-        return updated, loss, weights, slots
-
-    def run(*fields: np.ndarray) -> tuple[Any, Any]:
-        variables = [v.value for v in model.trainable_variables], [v.value for v in optimizer.variables]
-        updated, loss, weights, slots = step(*variables, *fields)
-        stored = [*model.trainable_variables, *optimizer.variables]
-        for variable, value in zip(stored, [*weights, *slots], strict=True):
-            variable.assign(value)
-        return updated, loss
-
-    return run

@@ -19,8 +19,9 @@ from ffn.training.augmentation import Augmentation, apply_geometry, random_geome
 from ffn.training.example_settings import ExampleSettings, canvas_shape
 from ffn.training.example_stream import ExampleStream
 from ffn.training.examples import make_example
+from ffn.training.optimisers import OptimizerSettings
 from ffn.training.partitions import NO_OBJECT, centres_by_class, partition_classes
-from ffn.training.trainer import TrainSettings, learning_rate_at, train
+from ffn.training.trainer import TrainSettings, train
 from ffn.training.training_volume import TrainingVolume
 from ffn.weights import NetworkFile, load_network
 
@@ -147,16 +148,6 @@ def test_a_restored_stream_continues_with_the_same_fields(slabs):
         np.testing.assert_array_equal(logits, logits_2)
 
 
-def test_the_learning_rate_warms_up_stays_and_falls():
-    settings = TrainSettings(
-        total_fovs=1600, batch_size=16, learning_rate=1.0, warmup_steps=10, decay_share=0.5
-    )
-    rates = [learning_rate_at(step, settings) for step in range(100)]
-    assert rates[0] == pytest.approx(0.1) and rates[10:50] == pytest.approx([1.0] * 40)
-    assert rates[75] == pytest.approx(0.5) and rates[99] < 0.01
-    assert all(a >= b for a, b in zip(rates[50:], rates[51:], strict=False))
-
-
 def test_a_volume_without_a_usable_object_is_refused():
     image, labels = two_slabs((6, 6, 6))
     with pytest.raises(ConfigError, match="slab.*has no object"):
@@ -165,11 +156,11 @@ def test_a_volume_without_a_usable_object_is_refused():
         TrainingVolume("slab", image[1:], labels, TINY, SETTINGS)
 
 
-def _settings(total: int, **changes) -> TrainSettings:
+def _settings(total: int, learning_rate: float = 1.5e-3, **changes) -> TrainSettings:
     return TrainSettings(
         total_fovs=total,
         batch_size=4,
-        warmup_steps=1,
+        optimizer=OptimizerSettings(warmup_steps=1, learning_rate=learning_rate),
         seed=3,
         examples=SETTINGS,
         checkpoint_minutes=0,
@@ -203,14 +194,17 @@ def test_a_checkpoint_of_another_network_is_refused(slabs, tmp_path):
         train(other, [slabs], [1.0], _settings(8), tmp_path)
 
 
-@pytest.mark.parametrize("change", [{"learning_rate": 1e-4}, {"seed": 4}], ids=str)
-def test_a_run_is_not_continued_with_other_settings(slabs, tmp_path, change):
-    train(TINY, [slabs], [1.0], _settings(8), tmp_path)
-    with pytest.raises(ConfigError, match=f"made with {next(iter(change))} = .*another folder"):
-        train(TINY, [slabs], [1.0], replace(_settings(16), **change), tmp_path)
+@pytest.mark.parametrize(
+    "name, change",
+    [("learning_rate", {"optimizer": OptimizerSettings(warmup_steps=1)}), ("seed", {"seed": 4})],
+)
+def test_a_run_is_not_continued_with_other_settings(slabs, tmp_path, name, change):
+    train(TINY, [slabs], [1.0], _settings(8, 1e-3), tmp_path)
+    with pytest.raises(ConfigError, match=f"made with {name} = .*another folder"):
+        train(TINY, [slabs], [1.0], replace(_settings(16, 1e-3), **change), tmp_path)
     with pytest.raises(ConfigError, match="made with data"):
-        train(TINY, [slabs], [1.0], _settings(16), tmp_path, data="another volume")
-    assert train(TINY, [slabs], [1.0], _settings(16), tmp_path).figures["fovs"] == 16
+        train(TINY, [slabs], [1.0], _settings(16, 1e-3), tmp_path, data="another volume")
+    assert train(TINY, [slabs], [1.0], _settings(16, 1e-3), tmp_path).figures["fovs"] == 16
 
 
 def test_a_diverged_loss_stops_the_run_and_names_a_checkpoint_only_where_there_is_one(slabs, tmp_path):

@@ -15,6 +15,7 @@ from configs import ConfigView, save_resolved
 from ffn.backend import resolve_compute_dtype
 from ffn.network import Architecture
 from ffn.training.example_settings import example_settings
+from ffn.training.optimisers import OptimizerSettings
 from ffn.training.sources import Size, read_volumes, training_sources
 from ffn.training.trainer import TrainSettings, train
 from ffn.weights import NetworkFile, NetworkInfo, WeightsError, load_network, save_network
@@ -83,14 +84,17 @@ def train_settings(training: ConfigView) -> TrainSettings:
     return TrainSettings(
         total_fovs=training.total_fovs,
         batch_size=training.batch_size,
-        learning_rate=optimizer.learning_rate,
-        warmup_steps=optimizer.warmup_steps,
-        decay_share=optimizer.decay_share,
-        clip=optimizer.gradient_clip,
+        optimizer=OptimizerSettings(**optimizer.to_dict()),
         ema_decay=training.ema_decay,
         compute_dtype=resolve_compute_dtype(training.compute_dtype),
         seed=training.seed,
+        segment_threshold=training.segment_threshold,
+        devices=training.devices,
         checkpoint_minutes=training.checkpoint_minutes,
+        checkpoint_steps=training.checkpoint_steps,
+        keep_every_steps=training.keep_every_steps,
+        divergence_factor=training.divergence_factor,
+        tensorboard=training.tensorboard,
         examples=example_settings(training),
     )
 

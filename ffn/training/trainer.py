@@ -1,43 +1,54 @@
 """Trains a flood-filling network: optimisation steps, averaged weights, checkpoints, a log.
 
-Every visit of a field of view is a sample of an optimisation step (Adam, per-weight gradient
-clipping). The network that is kept is the exponential moving average of the weights. The learning
-rate warms up, stays, and falls along a half cosine over the last part of the run.
-A checkpoint holds weights, averages, optimiser and the examples in flight, so that a killed run
-continues with the same random streams.
+Every visit of a field of view is a sample of an optimisation step. The network that is kept is the
+exponential moving average of the weights. A checkpoint holds weights, averages, optimiser, the examples in
+flight and the figures of the last steps, so that a killed run continues with the same random streams to the
+same result and the same log. A run whose loss is no longer finite, or many times what it was, ends.
 """
 
 from __future__ import annotations
 
-import csv
-import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from configs.errors import ConfigError
 from ffn.network import Architecture, build_network, variable_shapes
+from ffn.training.averages import Averages
+from ffn.training.checkpoints import Checkpoint, digest_of, save_checkpoint
+from ffn.training.engine import Trainable, usable_devices
 from ffn.training.example_settings import ExampleSettings
 from ffn.training.example_stream import ExampleStream
+from ffn.training.measures import Measures
+from ffn.training.optimisers import OptimizerSettings, learning_rate_at, make_optimizer
+from ffn.training.training_log import TrainingLog
 from ffn.training.training_volume import TrainingVolume
-from jobs.pieces import load_npz, save_npz
+from ffn.training.validation import Validation
 from jobs.progress import Progress
 
-if TYPE_CHECKING:
-    import keras
-
-    from ffn.backend import Trainable
-
-OnCheckpoint: TypeAlias = Callable[[dict[str, np.ndarray], dict[str, float]], None]
-_EMA_EVERY = 4
+Weights: TypeAlias = dict[str, np.ndarray]
+OnCheckpoint: TypeAlias = Callable[[Weights, dict[str, float]], None]
+OnKeep: TypeAlias = Callable[[str, Weights, dict[str, float]], None]
+CHECKPOINT = "checkpoint.npz"
+BEST = "best"
 # What a continued run may change without becoming another run.
-_MAY_DIFFER = ("total_fovs", "checkpoint_minutes", "checkpoint_steps", "log_seconds")
+_MAY_DIFFER = (
+    "total_fovs",
+    "checkpoint_minutes",
+    "checkpoint_steps",
+    "keep_every_steps",
+    "log_seconds",
+    "log_steps",
+    "divergence_factor",
+    "tensorboard",
+    "devices",
+)
 
 
 @dataclass(frozen=True)
@@ -47,85 +58,62 @@ class TrainSettings:
     Attributes:
       total_fovs: fields of view in all.
       batch_size: examples in flight, fields of view per step.
-      learning_rate: of the flat part.
-      warmup_steps: steps over which it rises from 0.
-      decay_share: share of the run, at its end, over which it falls to 0.
-      clip: gradients are cut to ±clip, weight by weight.
-      ema_decay: of the averaged weights, per step.
+      optimizer: see `OptimizerSettings`.
+      ema_decay: of the averaged weights, per step; 0: the last weights are kept.
       compute_dtype: float32 or bfloat16 (variables stay float32).
       seed: of initial weights and examples.
+      segment_threshold: probability from which a voxel is found, for precision and recall.
+      devices: that share every batch; 0: all there are.
       checkpoint_minutes, checkpoint_steps: a checkpoint is written when either has passed; 0 = not by this.
-      log_seconds: time between two lines of the log.
+      keep_every_steps: steps from one network that is kept to the next; 0: none.
+      log_seconds, log_steps: a line of the log is written when either has passed; 0 = not by this.
+      divergence_factor: the run ends where the loss exceeds its lowest so far times this; see `Measures`.
+      tensorboard: whether the log has event files.
       examples: see `ExampleSettings`.
     """
 
     total_fovs: int
     batch_size: int = 16
-    learning_rate: float = 1.5e-3
-    warmup_steps: int = 200
-    decay_share: float = 0.3
-    clip: float = 0.7
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     ema_decay: float = 0.999
     compute_dtype: str = "float32"
     seed: int = 1
+    segment_threshold: float = 0.6
+    devices: int = 1
     checkpoint_minutes: float = 5.0
     checkpoint_steps: int = 0
+    keep_every_steps: int = 0
     log_seconds: float = 30.0
+    log_steps: int = 0
+    divergence_factor: float = 10.0
+    tensorboard: bool = True
     examples: ExampleSettings = field(default_factory=ExampleSettings)
+
+    @property
+    def steps(self) -> int:
+        """Optimisation steps in all."""
+        return self.total_fovs // self.batch_size
 
 
 @dataclass(frozen=True)
 class TrainResult:
     """The averaged weights (as `ffn.network.variable_shapes` names them) and what the run says of itself."""
 
-    weights: dict[str, np.ndarray]
+    weights: Weights
     figures: dict[str, float]
-
-
-def learning_rate_at(step: int, settings: TrainSettings) -> float:
-    """The learning rate of a step (from 0): warm-up, flat, half cosine down.
-
-    Args:
-      step: from 0.
-      settings: the length of the run, the flat rate, warm-up and decay.
-    """
-    steps = max(1, settings.total_fovs // settings.batch_size)
-    warm = min(1.0, (step + 1) / max(1, settings.warmup_steps))
-    left = (steps - step) / max(1.0, settings.decay_share * steps)
-    fall = 0.5 - 0.5 * math.cos(math.pi * min(1.0, max(0.0, left)))
-    return settings.learning_rate * warm * fall
-
-
-def _digest(weights: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 over names and values."""
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        digest.update(name.encode() + np.ascontiguousarray(weights[name], np.float32).tobytes())
-    return digest.hexdigest()
-
-
-class _Averages:
-    """Exponential moving average of the weights, with the start's bias taken out by a ramp."""
-
-    def __init__(self, weights: list[np.ndarray], decay: float) -> None:
-        self.values, self._decay = [w.copy() for w in weights], decay
-
-    def follow(self, weights: list[np.ndarray], step: int) -> None:
-        decay = min(self._decay, (1 + step) / (10 + step)) ** _EMA_EVERY
-        for average, weight in zip(self.values, weights, strict=True):
-            average *= decay
-            average += (1 - decay) * weight
 
 
 def train(
     architecture: Architecture,
-    volumes: list[TrainingVolume],
-    volume_weights: list[float],
+    volumes: Sequence[TrainingVolume],
+    volume_weights: Sequence[float],
     settings: TrainSettings,
     run_dir: Path,
     on_checkpoint: OnCheckpoint | None = None,
     data: str = "",
     initial: Mapping[str, np.ndarray] | None = None,
+    validation: Validation | None = None,
+    on_keep: OnKeep | None = None,
 ) -> TrainResult:
     """Trains to `settings.total_fovs`, continuing from a checkpoint in `run_dir` if there is one.
 
@@ -134,42 +122,55 @@ def train(
       volumes: where examples come from.
       volume_weights: how often each is drawn.
       settings: see `TrainSettings`.
-      run_dir: gets `checkpoint.npz` and `log.csv`.
+      run_dir: gets `checkpoint.npz`, `log.csv` and event files.
       on_checkpoint: called with the averaged weights and figures whenever a checkpoint was written.
       data: describes what the volumes were made from; a checkpoint is continued only with the same.
       initial: weights to start from, as `ffn.network.variable_shapes` names them; None: random ones.
+      validation: data that are not trained on.
+      on_keep: called with a name, averaged weights and figures when a network is to be kept: 'step-00001000'
+        every `settings.keep_every_steps`, 'best' when the validation loss is the lowest so far.
 
     Returns:
       The averaged weights and the figures of the run.
 
     Raises:
-      ConfigError: the loss is no longer finite (names the last good checkpoint where there is one), or the
-        checkpoint was made with other settings or data (names the first that differs). The length of the run
-        and the times of checkpoints and log lines may differ.
+      ConfigError: the loss is no longer finite or has diverged (names the last good checkpoint where there is
+        one), or the checkpoint was made with other settings or data (names the first that differs). The
+        length of the run, its devices, and when it logs and keeps something may differ.
     """
     import keras
-
-    from ffn.backend import Trainable
 
     keras.utils.set_random_seed(settings.seed)
     model = build_network(architecture, settings.compute_dtype)
     if initial is not None:
-        model.set_weights([initial[variable.path] for variable in model.weights])
-    engine = Trainable(model, _adam(settings))
+        model.set_weights([initial[name] for name in variable_shapes(architecture)])
+    devices = usable_devices(settings.devices, settings.batch_size)
+    engine = Trainable(model, make_optimizer(settings.optimizer), settings.segment_threshold, devices)
     stream = ExampleStream(
         volumes, volume_weights, architecture, settings.examples, settings.batch_size, settings.seed
     )
-    start = "random" if initial is None else _digest(initial)
-    run = _Run(architecture, settings, run_dir, engine, stream, on_checkpoint, data, start)
+    start = "random" if initial is None else digest_of(initial)
+    identity = _identity(architecture, settings, data, start, validation)
+    run = _Run(architecture, settings, run_dir, engine, stream, validation, identity)
+    run.on_checkpoint, run.on_keep = on_checkpoint, on_keep
     run.restore()
     run.loop()
     return TrainResult(run.averaged(), run.figures())
 
 
-def _adam(settings: TrainSettings) -> keras.Optimizer:
-    import keras
-
-    return keras.optimizers.Adam(settings.learning_rate, clipvalue=settings.clip)
+def _identity(
+    architecture: Architecture, settings: TrainSettings, data: str, start: str, validation: Validation | None
+) -> dict[str, Any]:
+    """Everything a run follows from, as plain values by name."""
+    plain = {name: value for name, value in asdict(settings).items() if name not in _MAY_DIFFER}
+    examples, optimizer = plain.pop("examples"), plain.pop("optimizer")
+    described = {
+        "data": data,
+        "initial_weights": start,
+        "validation": asdict(validation.settings) if validation else None,
+    }
+    identity = {**asdict(architecture), **plain, **optimizer, **examples, **described}
+    return dict(json.loads(json.dumps(identity)))
 
 
 class _Run:
@@ -182,118 +183,125 @@ class _Run:
         run_dir: Path,
         engine: Trainable,
         stream: ExampleStream,
-        on_checkpoint: OnCheckpoint | None,
-        data: str,
-        start: str,
+        validation: Validation | None,
+        identity: dict[str, Any],
     ) -> None:
-        self._architecture, self._settings, self._engine, self._stream = (
-            architecture,
-            settings,
-            engine,
-            stream,
-        )
-        self._data, self._start = data, start
-        self._on_checkpoint = on_checkpoint or (lambda weights, figures: None)
-        self._checkpoint = run_dir / "checkpoint.npz"
-        self._log = run_dir / "log.csv"
-        self._averages = _Averages(engine.weights(), settings.ema_decay)
+        self._architecture, self._settings, self._identity = architecture, settings, identity
+        self._engine, self._stream, self._validation = engine, stream, validation
+        self._run_dir, self._checkpoint = run_dir, run_dir / CHECKPOINT
+        self.on_checkpoint: OnCheckpoint | None = None
+        self.on_keep: OnKeep | None = None
+        self._averages = Averages(engine.weights(), settings.ema_decay)
+        self._measures = Measures()
         self._step, self._hours = 0, 0.0
-        self._losses: list[float] = []
+        self._validation_loss = self._best = math.nan
         run_dir.mkdir(parents=True, exist_ok=True)
-
-    def _identity(self) -> dict[str, Any]:
-        """Everything the run follows from, as plain values by name."""
-        settings = {k: v for k, v in asdict(self._settings).items() if k not in _MAY_DIFFER}
-        examples = settings.pop("examples")
-        described = {"data": self._data, "initial_weights": self._start}
-        identity = {**asdict(self._architecture), **settings, **examples, **described}
-        plain: dict[str, Any] = json.loads(json.dumps(identity))
-        return plain
 
     def restore(self) -> None:
         if not self._checkpoint.exists():
             return
-        saved = load_npz(self._checkpoint)
-        theirs, mine = json.loads(str(saved["identity"])), self._identity()
-        for name in sorted(set(theirs) | set(mine)):
-            if theirs.get(name) != mine.get(name):
-                raise ConfigError(
-                    f"checkpoint {self._checkpoint} was made with {name} = {theirs.get(name)}, this run has "
-                    f"{mine.get(name)}; train into another folder or delete the checkpoint"
-                )
-        self._step, self._hours = int(saved["step"]), float(saved["hours"])
-        self._engine.restore([saved[f"variable_{i}"] for i in range(int(saved["variables"]))])
-        self._averages.values = [saved[f"average_{i}"] for i in range(len(self._averages.values))]
-        self._losses = saved["losses"].tolist()
-        self._stream.restore({k[7:]: v for k, v in saved.items() if k.startswith("stream_")})
+        saved = Checkpoint(self._checkpoint, self._identity)
+        self._step, self._hours = int(saved.number("step")), saved.number("hours")
+        self._validation_loss, self._best = saved.number("validation_loss"), saved.number("best")
+        self._engine.restore(saved.arrays("variables"))
+        self._averages.restore(saved.arrays("averages"))
+        self._measures.restore(saved.named("measures"))
+        self._stream.restore(saved.named("stream"))
 
     def save(self) -> None:
         variables = self._engine.state()
-        arrays = {
-            "identity": np.array(json.dumps(self._identity())),
-            "step": np.array(self._step),
-            "hours": np.array(self._hours),
-            "losses": np.array(self._losses),
-            "variables": np.array(len(variables)),
-            **{f"variable_{i}": v for i, v in enumerate(variables)},
-            **{f"average_{i}": v for i, v in enumerate(self._averages.values)},
-            **{f"stream_{k}": v for k, v in self._stream.state().items()},
+        if not all(np.isfinite(each).all() for each in variables):
+            raise ConfigError(self._diverged("weights that are not finite"))
+        parts = {
+            "step": self._step,
+            "hours": self._hours,
+            "validation_loss": self._validation_loss,
+            "best": self._best,
+            "variables": variables,
+            "averages": self._averages.state(),
+            "measures": self._measures.state(),
+            "stream": self._stream.state(),
         }
-        save_npz(self._checkpoint, arrays, compress=False)
-        self._on_checkpoint(self.averaged(), self.figures())
+        save_checkpoint(self._checkpoint, self._identity, parts)
+        if self.on_checkpoint:
+            self.on_checkpoint(self.averaged(), self.figures())
 
-    def averaged(self) -> dict[str, np.ndarray]:
-        return dict(zip(variable_shapes(self._architecture), self._averages.values, strict=True))
+    def averaged(self) -> Weights:
+        values = self._averages.values(self._engine.weights())
+        return dict(zip(variable_shapes(self._architecture), values, strict=True))
 
     def figures(self) -> dict[str, float]:
-        taken, offered = self._stream.taken, max(1, self._stream.offered)
-        return {
+        figures = {
             "fovs": self._step * self._settings.batch_size,
             "hours": round(self._hours, 3),
-            "loss": round(float(np.mean(self._losses)), 5) if self._losses else math.inf,
-            "moves_taken": round(taken / offered, 4),
+            **self._measures.figures(),
         }
+        if not math.isnan(self._validation_loss):
+            figures["validation_loss"] = round(self._validation_loss, 5)
+        return figures
 
     def loop(self) -> None:
         settings = self._settings
-        steps = settings.total_fovs // settings.batch_size
-        last = saved = logged = time.monotonic()
-        done = self._step * settings.batch_size
-        with Progress(steps * settings.batch_size, "fov", description="training", done=done) as progress:
-            while self._step < steps:
+        size, done = settings.batch_size, self._step * settings.batch_size
+        with Progress(settings.steps * size, "fov", description="training", done=done) as progress:
+            log = TrainingLog(self._run_dir, settings.tensorboard, progress, self._step)
+            clock = _Clock(self._step)
+            while self._step < settings.steps:
                 self._one_step()
-                progress.advance(settings.batch_size)
-                now = time.monotonic()
-                self._hours += (now - last) / 3600
-                last = now
-                if now - logged > settings.log_seconds:
-                    self._write_log()
-                    logged = now
-                    progress.note(loss=self.figures()["loss"])
-                if self._checkpoint_due(now - saved):
+                progress.advance(size)
+                self._hours += clock.tick() / 3600
+                self._validate()
+                self._keep()
+                if clock.is_due("note", self._step, 1.0, 0):
+                    progress.note(**self._measures.figures())
+                if clock.is_due("log", self._step, settings.log_seconds, settings.log_steps):
+                    log.append(self._row(clock))
+                if clock.is_due(
+                    "save", self._step, 60 * settings.checkpoint_minutes, settings.checkpoint_steps
+                ):
                     self.save()
-                    saved = now
+            log.append(self._row(clock))
         self.save()
 
-    def _checkpoint_due(self, seconds: float) -> bool:
-        minutes, steps = self._settings.checkpoint_minutes, self._settings.checkpoint_steps
-        return bool(minutes and seconds > 60 * minutes) or bool(steps and self._step % steps == 0)
-
     def _one_step(self) -> None:
-        image, logits, target, weight = self._stream.fields_of_view()
-        rate = learning_rate_at(self._step, self._settings)
-        updated, loss = self._engine.step(image, logits, target, weight, rate)
-        if not math.isfinite(loss):
-            raise ConfigError(self._diverged(loss))
+        offered, taken = self._stream.offered, self._stream.taken
+        fields = self._stream.fields_of_view()
+        offered, taken = self._stream.offered - offered, self._stream.taken - taken
+        updated, counts = self._engine.submit(*fields, self._rate(self._step)).result()
+        if not math.isfinite(counts.mean_loss):
+            raise ConfigError(self._diverged(f"loss {counts.mean_loss}"))
         self._stream.update(updated)
         self._step += 1
-        self._losses = [*self._losses[-499:], loss]
-        if self._step % _EMA_EVERY == 0:
+        self._measures.add(counts, offered, taken)
+        if self._measures.has_diverged(self._settings.divergence_factor):
+            loss = self._measures.figures()["loss"]
+            raise ConfigError(self._diverged(f"loss {loss}, above divergence_factor times its lowest"))
+        if self._averages.is_due(self._step):
             self._averages.follow(self._engine.weights(), self._step)
 
-    def _diverged(self, loss: float) -> str:
-        """The message of a loss that is no longer finite; a checkpoint is continued at its own rate only."""
-        said = f"training diverged at step {self._step} (loss {loss})"
+    def _rate(self, step: int) -> float:
+        return learning_rate_at(step, self._settings.steps, self._settings.optimizer)
+
+    def _validate(self) -> None:
+        """The validation loss when it is time, and the network kept where it is the lowest so far."""
+        validation = self._validation
+        if validation is None or not (validation.is_due(self._step) or self._step == self._settings.steps):
+            return
+        weights = self._averages.values(self._engine.weights())
+        self._validation_loss = validation.loss(self._engine, weights, self._settings.batch_size)
+        if not self._validation_loss >= self._best:
+            self._best = self._validation_loss
+            if validation.settings.keep_best and self.on_keep:
+                self.on_keep(BEST, self.averaged(), self.figures())
+
+    def _keep(self) -> None:
+        every = self._settings.keep_every_steps
+        if every and self._step % every == 0 and self.on_keep:
+            self.on_keep(f"step-{self._step:08d}", self.averaged(), self.figures())
+
+    def _diverged(self, how: str) -> str:
+        """The message of a run that ends; a checkpoint is continued at its own rate only."""
+        said = f"training diverged at step {self._step} ({how})"
         if not self._checkpoint.exists():
             return f"{said} before the first checkpoint; lower the learning rate and start again"
         return (
@@ -301,15 +309,41 @@ class _Run:
             f"another folder, with the network file written with it as initial_weights"
         )
 
-    def _write_log(self) -> None:
-        row = {
+    def _row(self, clock: _Clock) -> dict[str, float]:
+        """A line of the log."""
+        return {
             **self.figures(),
             "step": self._step,
-            "learning_rate": learning_rate_at(self._step, self._settings),
+            "fovs_per_second": round(clock.rate(self._step) * self._settings.batch_size, 2),
+            "learning_rate": self._rate(self._step),
         }
-        fresh = not self._log.exists()
-        with self._log.open("a", newline="") as file:
-            writer = csv.DictWriter(file, row)
-            if fresh:
-                writer.writeheader()
-            writer.writerow(row)
+
+
+class _Clock:
+    """What has come due since it last did, by time and by steps."""
+
+    def __init__(self, step: int) -> None:
+        now = time.monotonic()
+        self._ticked, self._start = now, now
+        self._last: dict[str, float] = {}
+        self._counted = (now, step)
+
+    def tick(self) -> float:
+        """Seconds since the tick before."""
+        now = time.monotonic()
+        passed, self._ticked = now - self._ticked, now
+        return passed
+
+    def is_due(self, what: str, step: int, seconds: float, steps: int) -> bool:
+        """Whether so many seconds have passed since it last was, or the step is a multiple; 0: never."""
+        passed = self._ticked - self._last.get(what, self._start)
+        due = bool(seconds and passed > seconds) or bool(steps and step % steps == 0)
+        if due:
+            self._last[what] = self._ticked
+        return due
+
+    def rate(self, step: int) -> float:
+        """Steps per second since the call before."""
+        now = time.monotonic()
+        (then, before), self._counted = self._counted, (now, step)
+        return (step - before) / max(now - then, 1e-9)
