@@ -1,12 +1,14 @@
 """Trains the network that a config's `training` section describes.
 
 Training data are annotated volumes and phantoms; phantoms are kept in the output directory between starts.
-The network file is renewed with every checkpoint, so that it can be tried while the training goes on.
+The network file is renewed with every checkpoint, so that it can be tried while the training goes on; others
+are kept in the output directory, every so many steps and where the validation loss is lowest.
 Volumes that cannot be trained on are refused before anything is written.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,62 +19,127 @@ from ffn.network import Architecture
 from ffn.training.example_settings import example_settings
 from ffn.training.optimisers import OptimizerSettings
 from ffn.training.sources import Size, read_volumes, training_sources
-from ffn.training.trainer import TrainSettings, train
-from ffn.weights import NetworkFile, NetworkInfo, WeightsError, load_network, save_network
+from ffn.training.trainer import BEST, TrainSettings, train
+from ffn.training.validation import Validation, ValidationSettings
+from ffn.weights import (
+    SUFFIX,
+    NetworkFile,
+    NetworkInfo,
+    WeightsError,
+    check_weights,
+    load_network,
+    save_network,
+)
 from jobs.pieces import require_writable_file
+
+# What weights must have in common with the network they are put into; field of view and deltas may differ.
+_OF_THE_WEIGHTS = ("name", "depth", "features", "normalisation", "arguments")
 
 
 def train_project(config: ConfigView) -> None:
     """Trains and writes the network file of a config with a `training` section.
 
     Args:
-      config: `training` says what; checkpoints and the log go to `output_dir`, and an interrupted run is
-        continued from there.
+      config: `training` says what; checkpoints, the log and networks that are kept go to `output_dir`, and an
+        interrupted run is continued from there.
 
     Raises:
       ReconstructionError: data that cannot be read or trained on; nothing was written then but phantoms.
     """
     training, run_dir = config.training, Path(config.output_dir)
     require_writable_file(Path(training.output_weights))
-    shape = training.architecture
-    architecture = Architecture(shape.depth, shape.features, shape.fov, shape.deltas, shape.name)
-    settings = train_settings(training)
+    architecture, settings = architecture_of(training.architecture), train_settings(training)
     initial = _initial_network(training, architecture)
     sources = training_sources(training.volumes, training.phantoms, config.preprocessing, run_dir)
     volumes, voxel_size_nm = read_volumes(sources, training, architecture, settings.examples)
+    validation = _validation(config, architecture, settings)
 
-    def write(averaged: dict[str, np.ndarray], figures: dict[str, float]) -> None:
-        save_resolved(config, run_dir / "config.textproto")
+    def save(path: Path, averaged: dict[str, np.ndarray], figures: dict[str, float]) -> None:
         info = _info(config, architecture, voxel_size_nm, figures, initial)
-        save_network(training.output_weights, NetworkFile(info, averaged))
+        save_network(path, NetworkFile(info, averaged))
 
-    weights = [source.weight for source in sources]
-    data = _describe_data(config)
-    start = initial.weights if initial else None
-    result = train(architecture, volumes, weights, settings, run_dir, write, data, start)
-    write(result.weights, result.figures)
+    def renew(averaged: dict[str, np.ndarray], figures: dict[str, float]) -> None:
+        save_resolved(config, run_dir / "config.textproto")
+        save(Path(training.output_weights), averaged, figures)
+
+    result = train(
+        architecture,
+        volumes,
+        [source.weight for source in sources],
+        settings,
+        run_dir,
+        renew,
+        _describe_data(config),
+        initial.weights if initial else None,
+        validation,
+        lambda name, averaged, figures: save(kept_network(run_dir, name), averaged, figures),
+    )
+    renew(result.weights, result.figures)
+
+
+def architecture_of(message: ConfigView) -> Architecture:
+    """The architecture that a config's message of that name describes."""
+    return Architecture(
+        message.depth,
+        message.features,
+        message.fov,
+        message.deltas,
+        message.name,
+        message.normalisation,
+        tuple(message.arguments),
+    )
+
+
+def kept_network(run_dir: Path, name: str) -> Path:
+    """Where a network is that the trainer kept under a name."""
+    return (run_dir if name == BEST else run_dir / "checkpoints") / f"{name}{SUFFIX}"
+
+
+def kept_networks(run_dir: Path) -> list[Path]:
+    """All networks that were kept: those of every so many steps in their order, then the best."""
+    best = kept_network(run_dir, BEST)
+    return [*sorted((run_dir / "checkpoints").glob(f"step-*{SUFFIX}")), *([best] if best.exists() else [])]
 
 
 def _initial_network(training: ConfigView, architecture: Architecture) -> NetworkFile | None:
     """The network that the training starts from, or None for random weights."""
     if not training.initial_weights:
         return None
+    where = f"training.initial_weights {training.initial_weights}"
     network = load_network(training.initial_weights)
     found = network.info.architecture
-    for name in ("name", "depth", "features"):
+    for name in _OF_THE_WEIGHTS:
         theirs, mine = getattr(found, name), getattr(architecture, name)
         if theirs != mine:
             raise WeightsError(
-                f"training.initial_weights {training.initial_weights} has {name} {theirs}, "
-                f"training.architecture has {mine}; make them alike or leave initial_weights out"
+                f"{where} has {name} {theirs}, training.architecture has {mine}; make them alike or leave "
+                f"initial_weights out"
             )
+    check_weights(replace(network, info=replace(network.info, architecture=architecture)), where)
     return network
 
 
+def _validation(config: ConfigView, architecture: Architecture, settings: TrainSettings) -> Validation | None:
+    """The data that are not trained on, if the config names any."""
+    training, section = config.training, config.training.validation_loss
+    if not training.validation:
+        return None
+    sources = training_sources(training.validation, (), config.preprocessing, Path(config.output_dir))
+    volumes, _ = read_volumes(sources, training, architecture, settings.examples)
+    return Validation(
+        volumes,
+        [source.weight for source in sources],
+        architecture,
+        settings.examples,
+        ValidationSettings(section.fovs, section.every_steps, section.keep_best),
+    )
+
+
 def _describe_data(config: ConfigView) -> str:
-    """What the training data are made from: volumes, phantoms, resolution, preprocessing, normalisation."""
+    """What the data are made from: volumes, phantoms, resolution, preprocessing, normalisation."""
     training = config.training
     parts = [each.to_text() for each in (*training.volumes, *training.phantoms, config.preprocessing)]
+    parts += [f"validation {each.to_text()}" for each in training.validation]
     if training.voxel_size_nm is not None:
         parts.append(f"voxel size {tuple(training.voxel_size_nm)}")
     return "\n".join([*parts, f"mean {training.image_mean} stddev {training.image_stddev}"])
@@ -80,11 +147,10 @@ def _describe_data(config: ConfigView) -> str:
 
 def train_settings(training: ConfigView) -> TrainSettings:
     """The trainer's settings out of the config's `training` section."""
-    optimizer = training.optimizer
     return TrainSettings(
         total_fovs=training.total_fovs,
         batch_size=training.batch_size,
-        optimizer=OptimizerSettings(**optimizer.to_dict()),
+        optimizer=OptimizerSettings(**training.optimizer.to_dict()),
         ema_decay=training.ema_decay,
         compute_dtype=resolve_compute_dtype(training.compute_dtype),
         seed=training.seed,
