@@ -1,4 +1,4 @@
-"""The trainer: partitions, examples that move like inference does, and runs that resume exactly."""
+"""Training by config: what it writes, continues and refuses."""
 
 from __future__ import annotations
 
@@ -10,150 +10,20 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from scipy.special import logit
+from training_cases import SETTINGS, TINY, two_slabs
 
 from commands import train_ffn
 from configs.errors import ConfigError
 from ffn.network import Architecture
-from ffn.training.augmentation import Augmentation, apply_geometry, random_geometry
-from ffn.training.example_settings import ExampleSettings, canvas_shape
-from ffn.training.example_stream import ExampleStream
-from ffn.training.examples import make_example
 from ffn.training.optimisers import OptimizerSettings
-from ffn.training.partitions import NO_OBJECT, centres_by_class, partition_classes
 from ffn.training.trainer import TrainSettings, train
 from ffn.training.training_volume import TrainingVolume
 from ffn.weights import NetworkFile, load_network
-
-TINY = Architecture(depth=2, features=2, fov_zyx=(5, 5, 5), deltas_zyx=(2, 2, 2))
-SETTINGS = ExampleSettings(min_object_voxels=50, clearance=1.5)
-
-
-def two_slabs(shape=(20, 22, 24)) -> tuple[np.ndarray, np.ndarray]:
-    labels = np.ones(shape, np.uint32)
-    labels[:, shape[1] // 2 :] = 2
-    image = np.where(labels == 1, -1.0, 1.0).astype(np.float32)
-    return image, labels
 
 
 @pytest.fixture
 def slabs() -> TrainingVolume:
     return TrainingVolume("slabs", *two_slabs(), TINY, SETTINGS)
-
-
-def test_partition_is_the_share_of_same_object_voxels_around():
-    labels = two_slabs()[1]
-    classes = partition_classes(labels, (2, 2, 2), thresholds=(0.55, 0.9), min_object_voxels=1)
-    middle = classes[10, :, 12]
-    # Deep inside everything is the same object; at the border 3 of 5 layers are (0.6).
-    assert middle[5] == 2 and middle[10] == 1 and middle[11] == 1
-    assert partition_classes(labels, (2, 2, 2), (0.61, 0.9), 1)[10, 10, 12] == 0
-
-
-def test_unlabelled_voxels_and_small_objects_have_no_class():
-    labels = np.zeros((12, 12, 12), np.uint32)
-    labels[2:5, 2:5, 2:5] = 7
-    labels[6:, 6:, 6:] = 9
-    classes = partition_classes(labels, (1, 1, 1), min_object_voxels=100)
-    np.testing.assert_array_equal(classes != NO_OBJECT, labels == 9)
-
-
-def test_partition_matches_counting_by_hand():
-    labels = np.random.default_rng(0).integers(0, 3, (9, 8, 7))
-    classes = partition_classes(labels, (1, 2, 1), thresholds=(0.2, 0.4), min_object_voxels=1)
-    for point in [(0, 0, 0), (4, 4, 3), (8, 7, 6)]:
-        if labels[point]:
-            box = tuple(slice(max(0, p - r), p + r + 1) for p, r in zip(point, (1, 2, 1), strict=True))
-            share = (labels[box] == labels[point]).sum() / 45
-            assert classes[point] == (share >= 0.2) + (share >= 0.4)
-
-
-def test_centres_leave_room_for_an_example():
-    classes = partition_classes(two_slabs()[1], (1, 1, 1), min_object_voxels=1)
-    for flat in centres_by_class(classes, (4, 4, 4)):
-        index = np.array(np.unravel_index(flat, classes.shape)).T
-        assert (index >= 4).all() and (index < np.array(classes.shape) - 4).all()
-
-
-def test_classes_are_drawn_equally(slabs):
-    rng = np.random.default_rng(0)
-    drawn = [slabs.draw_centre(rng) for _ in range(2000)]
-    of_class = {int(f): c for c, flats in enumerate(slabs.centres) for f in flats}
-    counts = np.bincount([of_class[int(np.ravel_multi_index(d, slabs.labels.shape))] for d in drawn])
-    assert counts.min() > 0.8 * counts.mean()
-
-
-@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 0, 2)], ids=str)
-def test_image_and_target_stay_aligned_under_geometry(order):
-    image, labels = np.random.default_rng(1).random((4, 5, 6)), np.zeros((4, 5, 6), int)
-    labels[image > 0.5] = 1
-    changed = apply_geometry(image, order, (0, 2)), apply_geometry(labels, order, (0, 2))
-    np.testing.assert_array_equal(changed[0] > 0.5, changed[1] == 1)
-
-
-def test_axes_are_exchanged_only_within_their_groups():
-    rng = np.random.default_rng(2)
-    augmentation = Augmentation(permute_axes=((1, 2),))
-    orders = {random_geometry(augmentation, rng)[0] for _ in range(50)}
-    assert orders == {(0, 1, 2), (0, 2, 1)}
-
-
-def test_an_example_holds_the_object_of_its_centre_and_an_unknown_canvas(slabs):
-    example = make_example(3, 0, [slabs], np.ones(1), TINY, SETTINGS)
-    middle = tuple(n // 2 for n in canvas_shape(TINY, SETTINGS))
-    assert example.target[middle] == np.float32(0.95)
-    assert example.logits[middle] == pytest.approx(logit(0.95), rel=1e-6)
-    assert np.count_nonzero(example.logits != np.float32(logit(0.5))) == 1
-    inside = example.image[example.target > 0.5]
-    assert np.ptp(np.sign(inside)) == 0
-
-
-def test_an_example_of_anisotropic_fields_fits_its_canvas():
-    flat = Architecture(depth=1, features=2, fov_zyx=(3, 7, 5), deltas_zyx=(0, 2, 1))
-    settings = ExampleSettings(min_object_voxels=50, augmentation=Augmentation(permute_axes=()))
-    volume = TrainingVolume("slabs", *two_slabs(), flat, settings)
-    example = make_example(0, 0, [volume], np.ones(1), flat, settings)
-    assert example.image.shape == example.target.shape == (3, 11, 7)
-    assert (example.offsets[:, 0] == 0).all() and len(example.offsets) == 9
-
-
-def test_the_field_of_view_moves_only_where_the_logits_allow(slabs):
-    stream = ExampleStream([slabs], [1.0], TINY, SETTINGS, batch_size=1, seed=0)
-    stream.fields_of_view()
-    stream.update(np.full((1, 5, 5, 5), -9.0, np.float32))
-    stream.fields_of_view()
-    assert stream.slots[0].number == 1, "nowhere to go: the next example takes the slot"
-    stream.update(np.full((1, 5, 5, 5), 9.0, np.float32))
-    stream.fields_of_view()
-    assert stream.slots[0].number == 1 and stream.taken == 1
-
-
-def test_a_restored_stream_continues_with_the_same_fields(slabs):
-    def play(stream, steps):
-        batches = []
-        for _ in range(steps):
-            image, logits, *_ = stream.fields_of_view()
-            batches.append((image, logits))
-            stream.update(logits + image)
-        return batches
-
-    stream = ExampleStream([slabs], [1.0], TINY, SETTINGS, batch_size=3, seed=0)
-    play(stream, 7)
-    state = stream.state()
-    expected = play(stream, 9)
-    other = ExampleStream([slabs], [1.0], TINY, SETTINGS, batch_size=3, seed=0)
-    other.restore(state)
-    for (image, logits), (image_2, logits_2) in zip(expected, play(other, 9), strict=True):
-        np.testing.assert_array_equal(image, image_2)
-        np.testing.assert_array_equal(logits, logits_2)
-
-
-def test_a_volume_without_a_usable_object_is_refused():
-    image, labels = two_slabs((6, 6, 6))
-    with pytest.raises(ConfigError, match="slab.*has no object"):
-        TrainingVolume("slab", image, labels, TINY, SETTINGS)
-    with pytest.raises(ConfigError, match="raw is"):
-        TrainingVolume("slab", image[1:], labels, TINY, SETTINGS)
 
 
 def _settings(total: int, learning_rate: float = 1.5e-3, **changes) -> TrainSettings:
@@ -221,7 +91,7 @@ CONFIG = """
 name: "tiny" output_dir: "run"
 training {
   architecture { depth: 2 features: 2 fov { z: 5 y: 5 x: 5 } deltas { z: 2 y: 2 x: 2 } }
-  phantoms { seeds: [7] shape { z: 24 y: 24 x: 24 } }
+  phantoms { seeds: [7] shape { z: 24 y: 24 x: 24 } parameters { cell_bodies: 0 } }
   min_object_voxels: 50 total_fovs: 64 compute_dtype: FLOAT32 output_weights: "net.ffn.h5"
 }
 """

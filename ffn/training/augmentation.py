@@ -1,27 +1,36 @@
-"""Random changes of a training example that a network must not care about.
+"""Which random changes of a training example are made: things that a network must not care about.
 
-Geometry is applied to image and labels alike; grey values to the image alone.
-Arrays are (z, y, x); images are float32 and normalised.
+Geometry (`geometry`) and deformation (`deformation`) change image and labels alike; grey values of sections
+(`sections`) and of the whole (`greys`) the image alone. The order is that of a microscope: the tissue deforms
+and is cut, sections suffer, the picture is taken.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Which changes are drawn.
+    """Which changes are drawn, and how strong; chances are from 0 to 1, greys are normalised.
 
     Attributes:
-      permute_axes: groups of axes (0 = z, 1 = y, 2 = x) that may be exchanged; the voxel size must
-        be equal within a group.
+      permute_axes: groups of axes (0 = z, 1 = y, 2 = x) that may be exchanged; field of view and deltas must
+        be equal within a group. Axes of other voxel sizes are never exchanged.
       reflect: mirror each axis with probability one half.
       contrast: the image is scaled by 1 ± this.
-      brightness: ± this is added, in units of the normalised image.
+      brightness: ± this is added.
       noise: standard deviation of white noise, drawn from 0 to this.
+      section_contrast, section_brightness: the same of every section (z) for itself.
+      missing_section: chance of a section to be 0 everywhere, the mean grey value.
+      dark_section: chance of a section to be one standard deviation darker, of a contrast from 0 to
+        `dark_contrast`.
+      out_of_focus_section: chance of a section to be blurred in its plane, by a Gaussian of up to
+        `out_of_focus_voxels`.
+      slip: chance of a slip in the plane by up to `slip_voxels`.
+      salt_and_pepper: largest share of voxels that become white or black.
+      blur_voxels: standard deviation of a Gaussian over the image, drawn from 0 to this.
+      elastic: chance of a deformation, of `elastic_nm` (standard deviation) on a grid of `elastic_grid_nm`.
     """
 
     permute_axes: tuple[tuple[int, ...], ...] = ((0, 1, 2),)
@@ -29,54 +38,17 @@ class Augmentation:
     contrast: float = 0.15
     brightness: float = 0.15
     noise: float = 0.0
-
-
-def random_geometry(
-    augmentation: Augmentation, rng: np.random.Generator
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Draws an axis order and the axes to mirror.
-
-    Args:
-      augmentation: which axes may be exchanged, and whether axes are mirrored.
-      rng: advanced by what is drawn.
-
-    Returns:
-      The order, as `numpy.transpose` takes it, and the axes to mirror after the exchange, ascending (0 = z).
-    """
-    order = [0, 1, 2]
-    for group in augmentation.permute_axes:
-        for axis, source in zip(group, rng.permutation(group), strict=True):
-            order[axis] = int(source)
-    mirrored = tuple(a for a in range(3) if augmentation.reflect and rng.random() < 0.5)
-    return tuple(order), mirrored
-
-
-def apply_geometry(array: np.ndarray, order: tuple[int, ...], mirrored: tuple[int, ...]) -> np.ndarray:
-    """A view of the array with axes exchanged, then mirrored.
-
-    Args:
-      array: (z, y, x), any dtype.
-      order: the axis of the array that each axis of the result is.
-      mirrored: axes of the result.
-    """
-    return np.flip(array.transpose(order), mirrored)
-
-
-def change_greys(image: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """A copy of the image (float32) with other contrast, brightness and noise.
-
-    Args:
-      image: (z, y, x), normalised.
-      augmentation: how strong each change may be.
-      rng: advanced by what is drawn.
-
-    Returns:
-      A new array, float32, of the image's shape.
-    """
-    scale = 1.0 + augmentation.contrast * rng.uniform(-1, 1)
-    shift = augmentation.brightness * rng.uniform(-1, 1)
-    changed = (image * np.float32(scale) + np.float32(shift)).astype(np.float32)
-    level = augmentation.noise * rng.random()
-    if level > 0:
-        changed += np.float32(level) * rng.standard_normal(image.shape, dtype=np.float32)
-    return changed
+    section_contrast: float = 0.0
+    section_brightness: float = 0.0
+    missing_section: float = 0.0
+    dark_section: float = 0.0
+    dark_contrast: float = 0.5
+    out_of_focus_section: float = 0.0
+    out_of_focus_voxels: float = 2.0
+    slip: float = 0.0
+    slip_voxels: int = 4
+    salt_and_pepper: float = 0.0
+    blur_voxels: float = 0.0
+    elastic: float = 0.0
+    elastic_nm: float = 20.0
+    elastic_grid_nm: float = 200.0

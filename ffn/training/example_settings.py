@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from configs import ConfigView
 from ffn.network import Architecture
 from ffn.training.augmentation import Augmentation
 from ffn.training.partitions import THRESHOLDS
+from volumes.base import SizeNm
+from volumes.box import Zyx
 
 
 @dataclass(frozen=True)
 class ExampleSettings:
     """How examples are made; probabilities, not logits.
 
-    `moves` (z, y, x) is how many steps of delta the field of view may leave the centre. Centres
-    lie at least `clearance` voxels from the nearest voxel of another object: inference never puts a
-    seed on a membrane, and there the object to fill is anybody's guess.
+    Attributes:
+      init_activation: of the centre voxel.
+      pad_value: of all others.
+      move_threshold: from which the field of view moves to a position.
+      target_inside, target_outside: what the network is taught inside and outside the object.
+      moves: (z, y, x) how many steps of delta the field of view may leave the centre.
+      max_moves: the first position not counted; 0: as many as the threshold lets through.
+      move_window: (z, y, x) the field of view moves to a position when any voxel so near to it reaches the
+        threshold; 0: that voxel alone.
+      partition_thresholds, min_object_voxels: see `ffn.training.partitions`.
+      clearance: voxels from a centre to the nearest voxel of another label at least: inference never puts a
+        seed on a membrane, and there the object to fill is anybody's guess.
+      image_mean, image_stddev: the network sees (value - mean) / stddev.
+      augmentation: random changes.
     """
 
     init_activation: float = 0.95
@@ -24,16 +38,23 @@ class ExampleSettings:
     move_threshold: float = 0.6
     target_inside: float = 0.95
     target_outside: float = 0.05
-    moves: tuple[int, int, int] = (1, 1, 1)
+    moves: Zyx = (1, 1, 1)
+    max_moves: int = 0
+    move_window: Zyx = (0, 0, 0)
     partition_thresholds: tuple[float, ...] = THRESHOLDS
     min_object_voxels: int = 10_000
     clearance: float = 2.0
+    image_mean: float = 0.0
+    image_stddev: float = 1.0
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 
 def example_settings(training: ConfigView) -> ExampleSettings:
     """How examples are made, out of the config's `training` section."""
-    shape, augmentation = training.architecture, training.augmentation
+    shape = training.architecture
+    alike = _split((0, 1, 2), list(zip(shape.fov, shape.deltas, strict=True)))
+    changes = training.augmentation.to_dict()
+    changes["permute_axes"] = alike if changes["permute_axes"] else ()
     return ExampleSettings(
         init_activation=training.init_activation,
         pad_value=training.pad_value,
@@ -41,22 +62,18 @@ def example_settings(training: ConfigView) -> ExampleSettings:
         target_inside=training.target_inside,
         target_outside=training.target_outside,
         moves=(training.fov_moves,) * 3,
+        max_moves=training.max_moves,
+        move_window=training.move_window,
         partition_thresholds=tuple(training.partition_thresholds),
         min_object_voxels=training.min_object_voxels,
         clearance=training.centre_clearance_voxels,
-        augmentation=Augmentation(
-            permute_axes=_alike(list(zip(shape.fov, shape.deltas, strict=True)))
-            if augmentation.permute_axes
-            else (),
-            reflect=augmentation.reflect,
-            contrast=augmentation.contrast,
-            brightness=augmentation.brightness,
-            noise=augmentation.noise,
-        ),
+        image_mean=training.image_mean,
+        image_stddev=training.image_stddev,
+        augmentation=Augmentation(**changes),
     )
 
 
-def canvas_shape(architecture: Architecture, settings: ExampleSettings) -> tuple[int, int, int]:
+def canvas_shape(architecture: Architecture, settings: ExampleSettings) -> Zyx:
     """Voxels (z, y, x) of one example's canvas.
 
     Args:
@@ -68,19 +85,16 @@ def canvas_shape(architecture: Architecture, settings: ExampleSettings) -> tuple
     return z, y, x
 
 
-def for_voxel_size(
-    examples: ExampleSettings, architecture: Architecture, voxel_size_nm: tuple[float, float, float]
-) -> ExampleSettings:
-    """The settings with axes exchanged only where voxels are equally long too."""
-    if not examples.augmentation.permute_axes:
-        return examples
-    keys = list(zip(architecture.fov_zyx, architecture.deltas_zyx, voxel_size_nm, strict=True))
-    return replace(examples, augmentation=replace(examples.augmentation, permute_axes=_alike(keys)))
+def for_voxel_size(settings: ExampleSettings, voxel_size_nm: SizeNm) -> ExampleSettings:
+    """The settings with axes exchanged only where voxels (zyx, nm) are equally long too."""
+    groups = (_split(group, voxel_size_nm) for group in settings.augmentation.permute_axes)
+    alike = tuple(group for parts in groups for group in parts)
+    return replace(settings, augmentation=replace(settings.augmentation, permute_axes=alike))
 
 
-def _alike(keys: list[tuple]) -> tuple[tuple[int, ...], ...]:
-    """Groups of two or more axes with equal keys."""
-    groups: dict[tuple, list[int]] = {}
-    for axis, key in enumerate(keys):
-        groups.setdefault(key, []).append(axis)
+def _split(axes: Iterable[int], keys: tuple | list) -> tuple[tuple[int, ...], ...]:
+    """The axes in groups of two or more with equal keys (one key for each of the three axes)."""
+    groups: dict[object, list[int]] = {}
+    for axis in axes:
+        groups.setdefault(keys[axis], []).append(axis)
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)

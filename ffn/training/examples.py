@@ -8,7 +8,7 @@ Moving by up to `moves` steps, the canvas measures fov + 2 · deltas · moves.
 Source: Januszewski et al. 2018 (doi:10.1038/s41592-018-0049-4).
 
 Example number i is drawn from its own random stream, so that the sequence does not depend on when a run was
-interrupted.
+interrupted, nor on how many threads prepare examples.
 """
 
 from __future__ import annotations
@@ -21,16 +21,21 @@ import numpy as np
 from scipy.special import logit
 
 from ffn.network import Architecture
-from ffn.training.augmentation import apply_geometry, change_greys, random_geometry
+from ffn.training.deformation import deform, draw_displacement, reach_of
 from ffn.training.example_settings import ExampleSettings, canvas_shape
+from ffn.training.geometry import apply_geometry, random_geometry
+from ffn.training.greys import change_greys
+from ffn.training.sections import change_sections
 from ffn.training.training_volume import TrainingVolume
+from volumes.box import Box, Zyx
 
 
 @dataclass
 class Example:
     """One canvas and where its field of view goes; arrays are float32 (z, y, x) of the canvas shape.
 
-    `cursor` counts the offsets tried so far, `offsets` are (n, 3) voxels from the centre.
+    `weight` is 1, or 0 under the volume's mask. `offsets` are (n, 3) voxels from the centre; `cursor` counts
+    the ones tried so far, `visits` the ones that were visited.
     """
 
     number: int
@@ -40,6 +45,29 @@ class Example:
     logits: np.ndarray
     offsets: np.ndarray
     cursor: int = 0
+    visits: int = 0
+
+    def advance(self, settings: ExampleSettings) -> Zyx | None:
+        """Moves on to the position (voxels from the centre, zyx) that is visited next; None: it is through.
+
+        Args:
+          settings: threshold and window of moves, and how many at most.
+        """
+        threshold = float(logit(settings.move_threshold))
+        while self.cursor < len(self.offsets) and not 0 < settings.max_moves < self.visits:
+            offset = self.offsets[self.cursor]
+            self.cursor += 1
+            if self.cursor == 1 or self._near(offset, settings.move_window) >= threshold:
+                self.visits += 1
+                z, y, x = (int(n) for n in offset)
+                return z, y, x
+        return None
+
+    def _near(self, offset: np.ndarray, window: Zyx) -> float:
+        """The highest logit within the window around a position."""
+        at = [n // 2 + int(o) for n, o in zip(self.logits.shape, offset, strict=True)]
+        near = tuple(slice(max(0, a - w), a + w + 1) for a, w in zip(at, window, strict=True))
+        return float(self.logits[near].max())
 
 
 def make_example(
@@ -50,7 +78,7 @@ def make_example(
     architecture: Architecture,
     settings: ExampleSettings,
 ) -> Example:
-    """One example of a run; the same for the same number and seed.
+    """One example of a run; the same for the same number and seed, whatever thread makes it.
 
     Args:
       number: of the example, from 0.
@@ -65,18 +93,37 @@ def make_example(
     """
     rng = np.random.default_rng([seed, number])
     volume = volumes[int(rng.choice(len(volumes), p=weights))]
+    augmentation = volume.settings.augmentation
     centre = volume.draw_centre(rng)
-    order, mirrored = random_geometry(settings.augmentation, rng)
+    order, mirrored = random_geometry(augmentation, rng)
     shape = canvas_shape(architecture, settings)
-    size = [shape[order.index(axis)] for axis in range(3)]
-    box = tuple(slice(c - n // 2, c + n // 2 + 1) for c, n in zip(centre, size, strict=True))
-    image = change_greys(apply_geometry(volume.image[box], order, mirrored), settings.augmentation, rng)
-    inside = apply_geometry(volume.labels[box] == volume.labels[centre], order, mirrored)
+    z, y, x = (shape[order.index(axis)] for axis in range(3))
+    image, inside, weight = _cut_out(volume, centre, (z, y, x), rng)
+    image = change_greys(change_sections(image, augmentation, rng), augmentation, rng)
     target = np.where(inside, np.float32(settings.target_inside), np.float32(settings.target_outside))
+    image, target, weight = (
+        np.ascontiguousarray(apply_geometry(array, order, mirrored)) for array in (image, target, weight)
+    )
     logits = np.full(shape, logit(settings.pad_value), np.float32)
     logits[tuple(n // 2 for n in shape)] = logit(settings.init_activation)
-    weight = np.ones(shape, np.float32)
-    return Example(number, image, target, weight, logits, _offsets(architecture, settings.moves, rng))
+    offsets = _offsets(architecture, settings.moves, rng)
+    return Example(number, image, target, weight, logits, offsets)
+
+
+def _cut_out(
+    volume: TrainingVolume, centre: Zyx, shape: Zyx, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Image, the centre's object and weights around a centre, deformed; each of the shape."""
+    displacement = draw_displacement(shape, volume.voxel_size_nm, volume.settings.augmentation, rng)
+    box = Box.from_shape(shape, [c - n // 2 for c, n in zip(centre, shape, strict=True)])
+    wide = box.grow(reach_of(displacement)).intersect(Box.from_shape(volume.shape))
+    found = volume.read(wide)
+    z, y, x = (c - start for c, start in zip(centre, wide.start, strict=True))
+    inside = found.labels == found.labels[z, y, x]
+    if displacement is None:
+        return found.image, inside, found.weight
+    origin = box.shift([-start for start in wide.start]).start
+    return deform(found.image, inside, found.weight, displacement, origin)
 
 
 def _offsets(architecture: Architecture, moves: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
