@@ -21,8 +21,9 @@ import numpy as np
 from scipy.special import logit
 
 from ffn.network import Architecture
+from ffn.training.augmentation import Augmentation
 from ffn.training.deformation import deform, draw_displacement, reach_of
-from ffn.training.example_settings import ExampleSettings, canvas_shape
+from ffn.training.example_settings import ExampleSettings, canvas_shape, for_voxel_size
 from ffn.training.geometry import apply_geometry, random_geometry
 from ffn.training.greys import change_greys
 from ffn.training.sections import change_sections
@@ -86,19 +87,19 @@ def make_example(
       volumes: where it may come from.
       weights: (n,) chance of each volume; their sum is 1.
       architecture: of the network.
-      settings: how examples are made.
+      settings: how examples are made; axes of different voxel sizes are not exchanged.
 
     Returns:
       The example, no field of view visited yet.
     """
     rng = np.random.default_rng([seed, number])
     volume = volumes[int(rng.choice(len(volumes), p=weights))]
-    augmentation = volume.settings.augmentation
+    augmentation = for_voxel_size(settings, volume.voxel_size_nm).augmentation
     centre = volume.draw_centre(rng)
     order, mirrored = random_geometry(augmentation, rng)
     shape = canvas_shape(architecture, settings)
     z, y, x = (shape[order.index(axis)] for axis in range(3))
-    image, inside, weight = _cut_out(volume, centre, (z, y, x), rng)
+    image, inside, weight = _cut_out(volume, centre, (z, y, x), augmentation, rng)
     image = change_greys(change_sections(image, augmentation, rng), augmentation, rng)
     target = np.where(inside, np.float32(settings.target_inside), np.float32(settings.target_outside))
     image, target, weight = (
@@ -111,10 +112,10 @@ def make_example(
 
 
 def _cut_out(
-    volume: TrainingVolume, centre: Zyx, shape: Zyx, rng: np.random.Generator
+    volume: TrainingVolume, centre: Zyx, shape: Zyx, augmentation: Augmentation, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Image, the centre's object and weights around a centre, deformed; each of the shape."""
-    displacement = draw_displacement(shape, volume.voxel_size_nm, volume.settings.augmentation, rng)
+    displacement = draw_displacement(shape, volume.voxel_size_nm, augmentation, rng)
     box = Box.from_shape(shape, [c - n // 2 for c, n in zip(centre, shape, strict=True)])
     wide = box.grow(reach_of(displacement)).intersect(Box.from_shape(volume.shape))
     found = volume.read(wide)

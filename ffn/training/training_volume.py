@@ -31,7 +31,7 @@ class TrainingVolume:
       name: used in messages.
       shape: voxels (zyx).
       voxel_size_nm: zyx, of the image.
-      settings: how examples are made of it; axes of different voxel sizes are not exchanged.
+      settings: how its centres were chosen and its greys are normalised.
       centres: where examples may have their centre.
 
     Args:
