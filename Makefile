@@ -5,6 +5,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
+# A file's tests run in one process, one after another, since they may share what took long to make.
+PROCESSES ?= 2
+PYTEST := $(BIN)/python -m pytest --quiet --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
+
 # The oldest compiler of protobuf 6, in an environment of its own: its code runs with every later protobuf.
 PROTOC_ENV := build/protoc
 PROTOC := grpcio-tools==1.72.*
@@ -15,7 +19,7 @@ PROTOC := grpcio-tools==1.72.*
 help:
 	echo "make install  the packages and tools into $(VENV)"
 	echo "make demo     segment a synthetic volume; writes out/demo"
-	echo "make test     the whole test suite"
+	echo "make test     the whole test suite, in two processes; PROCESSES=8 for more"
 	echo "make fast     the tests that take seconds"
 	echo "make check    ruff, types and the fast tests"
 	echo "make proto    regenerate the code in configs/proto"
@@ -38,11 +42,11 @@ demo: install
 
 test: install
 	echo "test: the whole suite"
-	$(BIN)/python -m pytest --quiet
+	$(PYTEST)
 
 fast: install
 	echo "test: the fast part"
-	$(BIN)/python -m pytest --quiet -m "not slow"
+	$(PYTEST) -m "not slow"
 
 check: install
 	echo "check: ruff"

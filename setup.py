@@ -64,7 +64,8 @@ EXTRAS = {
     "jax": ["jax>=0.5"],
     "kubernetes": ["dask-kubernetes>=2024.8"],
     "parquet": ["pyarrow>=18.0"],
-    "postgresql": ["psycopg[binary]>=3.2"],
+    # 3.2.0 asks for a release of its binary part that was never published.
+    "postgresql": ["psycopg[binary]>=3.2.1"],
     # Under the GPL and the LGPL, and therefore by choice; see docs/decisions/0018-skeletons-and-meshes.md.
     "meshes": ["zmesh>=1.9"],
     "skeletons": ["kimimaro>=5.0"],
@@ -79,9 +80,10 @@ EXTRAS = {
         "packaging>=23.2",
         "playwright>=1.48",
         "psutil>=6.0",
-        "psycopg[binary]>=3.2",
+        "psycopg[binary]>=3.2.1",
         "pyarrow>=18.0",
         "pytest>=8.0",
+        "pytest-xdist>=3.8",
         "ruff>=0.9",
         "setuptools>=69",
         "wheel>=0.43",
