@@ -52,6 +52,7 @@ class Entry:
       part_nm: as in the candidate, kept up to date for cuts.
       value: expected gain of run length, nm.
       is_stale: there is no question left.
+      is_improbable: accepting is hardly right, so that it comes after all that are not.
       is_waiting: it may be handed out.
       stamp: of its place in the heap that counts.
     """
@@ -62,6 +63,7 @@ class Entry:
     part_nm: float = 0.0
     value: float = 0.0
     is_stale: bool = False
+    is_improbable: bool = False
     is_waiting: bool = True
     stamp: int = 0
 
@@ -71,13 +73,16 @@ Rank = Callable[[Entry, float], float]
 
 
 def by_value(entry: Entry, seconds: float) -> float:
-    """Gain of run length per second: the order that people work in.
+    """Gain of run length per second, then what is improbable, by probability: the order that people work in.
+
+    The product of two lengths spans many orders of magnitude, a small probability is known to one at best: by
+    value alone all pairs of the longest neurons would come before joins that are nearly certain.
 
     Args:
       entry: the task.
       seconds: that an answer is expected to take.
     """
-    return entry.value / seconds
+    return entry.candidate.probability - 1 if entry.is_improbable else entry.value / seconds
 
 
 class Agenda:
@@ -90,6 +95,7 @@ class Agenda:
       seconds: that answers take.
       beyond: what lies beyond loose ends.
       rank: of a task; the highest comes first, equal ones by number.
+      min_probability: joins of less are improbable.
     """
 
     def __init__(
@@ -99,11 +105,13 @@ class Agenda:
         seconds: ExpectedSeconds,
         beyond: Beyond,
         rank: Rank = by_value,
+        min_probability: float = 0.0,
     ) -> None:
         self.entries: dict[int, Entry] = {}
         self.total_nm = lengths.total_nm
         self.beyond = beyond
         self._neurons, self._lengths, self._seconds, self._rank = neurons, lengths, seconds, rank
+        self._min_probability = min_probability
         self._heap: list[tuple[float, int, int]] = []
         self._of_neuron: dict[int, set[int]] = {}
         self._length_of: dict[int, float] = {}
@@ -252,6 +260,8 @@ class Agenda:
         entry.neurons = self._neuron_of(first), self._neuron_of(second)
         entry.lengths_nm = self.length_of(entry.neurons[0]), self.length_of(entry.neurons[1])
         entry.is_stale = _is_stale(entry)
+        each = entry.candidate
+        entry.is_improbable = each.kind is TaskKind.JOIN and each.probability < self._min_probability
         entry.value = 0.0 if entry.is_stale else self._value(entry)
 
     def _push(self, number: int) -> None:

@@ -25,11 +25,9 @@ from proofreading.value import Beyond, learn_beyond
 
 # Log odds of a pair of which nothing is known; what is added where one flood recovers all of the other
 # object, where all passes join the two, and where they go on in one direction; what is taken away by a
-# contact e times as large, and by e times as many pairs of the object that has fewer. Rounded from logistic
-# regressions on pairs of two phantoms, which agreed.
-_BASE, _RECOVERED, _JOINED, _STRAIGHT, _CONTACT, _PAIRS = -1.2, 4.0, 4.5, 2.3, 0.43, 0.75
-# Classes of lengths, and how many accepted pairs it takes to learn from them.
-_CLASSES, _FEWEST = 4, 20
+# contact e times as large, and by e times as many pairs of the object that has fewer. A logistic regression
+# on the 7,206 pairs of four phantoms (seeds 6001 to 6003 and 7001) whose answer is known.
+_BASE, _RECOVERED, _JOINED, _STRAIGHT, _CONTACT, _PAIRS = -1.4, 5.7, 12.7, 5.1, 0.68, 0.45
 # Of an accepted pair of certainty 0.
 _ACCEPTED_DOUBT = 0.2
 _WANTED = (
@@ -90,10 +88,9 @@ def read_decisions(database: Database, run: int, lengths: Lengths) -> Decisions:
     # What a person took back is still stated as accepted, but joins nothing.
     held = np.flatnonzero((edges.state == State.ACCEPTED) & (neurons[first] == neurons[second]))
     is_bridge, first_nm, second_nm = bridge_sides(supervoxels.size, first[held], second[held], lengths_nm)
-    assumed = assumed_probability(edges, np.minimum(lengths_nm[first], lengths_nm[second]))
     return Decisions(
         edges,
-        np.where(np.isnan(edges.probability), assumed, edges.probability),
+        np.where(np.isnan(edges.probability), assumed_probability(edges), edges.probability),
         supervoxels,
         neurons,
         lengths_nm,
@@ -103,18 +100,17 @@ def read_decisions(database: Database, run: int, lengths: Lengths) -> Decisions:
     )
 
 
-def assumed_probability(edges: ScoredEdges, shorter_nm: np.ndarray) -> np.ndarray:
+def assumed_probability(edges: ScoredEdges) -> np.ndarray:
     """A rule of thumb for pairs of which no probability is known: (n,) float64.
 
     An accepted one is as doubtful as its certainty is low. Of an open one the odds rise with the larger share
     of one object that the other's flood recovered, with the share of passes that join the two, and with how
     well their directions agree. They fall with the contact, which is large between neighbours that run side
     by side, and with the number of pairs: an object goes on in one or two of its neighbours, however many it
-    has. And they follow the length of the shorter object as those of accepted pairs do (`length_odds`).
+    has.
 
     Args:
       edges: with the evidence of the two floods.
-      shorter_nm: (n,) float64, length of the shorter object of each pair.
     """
     known = {name: np.nan_to_num(edges.evidence[name]) for name in _WANTED if name in edges.evidence}
     zero = np.zeros(len(edges))
@@ -124,7 +120,6 @@ def assumed_probability(edges: ScoredEdges, shorter_nm: np.ndarray) -> np.ndarra
     faces = np.log(np.maximum(known.get("contact_faces", zero), 1))
     log_odds = _BASE + _RECOVERED * recovered + _JOINED * joined + _STRAIGHT * straight**2
     log_odds -= _CONTACT * faces + _PAIRS * np.log(fewest_pairs(edges))
-    log_odds += length_odds(edges.state == State.ACCEPTED, edges.state == State.OPEN, shorter_nm)
     accepted = 1 - _ACCEPTED_DOUBT * np.clip(1 - edges.certainty, 0, 1) - 1e-3
     is_accepted = (edges.state == State.ACCEPTED) | (edges.state == State.REFUSED)
     return np.where(is_accepted, accepted, 1 / (1 + np.exp(-log_odds)))
@@ -140,26 +135,6 @@ def fewest_pairs(edges: ScoredEdges) -> np.ndarray:
     first, second = (counts[np.searchsorted(ids, column)] for column in (edges.id_a, edges.id_b))
     fewest: np.ndarray = np.minimum(first, second)
     return fewest
-
-
-def length_odds(accepted: np.ndarray, still_open: np.ndarray, shorter_nm: np.ndarray) -> np.ndarray:
-    """How much more often accepted pairs than open ones are of that length: logarithms, (n,) float64.
-
-    Most open pairs are neighbours and no more, so this is what the length tells of a pair. It is 0 where too
-    few pairs were accepted to tell.
-
-    Args:
-      accepted: (n,) bool, pairs.
-      still_open: (n,) bool, pairs.
-      shorter_nm: (n,) float64, length of the shorter object of each pair.
-    """
-    if np.count_nonzero(accepted) < _FEWEST or not still_open.any():
-        return np.zeros(shorter_nm.size)
-    limits = np.quantile(shorter_nm[still_open], np.arange(1, _CLASSES) / _CLASSES)
-    classes = np.searchsorted(limits, shorter_nm)
-    there, here = (np.bincount(classes[rows], minlength=_CLASSES) + 1 for rows in (accepted, still_open))
-    ratio: np.ndarray = np.log(there / there.sum() * here.sum() / here)
-    return ratio[classes]
 
 
 def learnt_beyond(decisions: Decisions, went_on: int = 0, ended: int = 0) -> Beyond:

@@ -2,7 +2,7 @@
 
 | order | the next task is the one with |
 | --- | --- |
-| `value` | the most expected gain of run length per second: the order people work in |
+| `value` | the most expected gain of run length per second, improbable joins last: the order people work in |
 | `score` | the highest probability |
 | `size` | the longest neurons |
 | `random` | the luckiest number, from a seed |
@@ -66,6 +66,7 @@ class Simulated:
       beyond: what lies beyond ends.
       truth: true skeletons.
       seconds: that answers take, by kind.
+      min_probability: joins of less come last in the order `value`.
     """
 
     decisions: Decisions
@@ -74,6 +75,7 @@ class Simulated:
     beyond: Beyond
     truth: Truth
     seconds: Mapping[TaskKind, float]
+    min_probability: float = 0.0
 
 
 def simulate(
@@ -157,7 +159,12 @@ class _Run:
         self.oracle = Oracle(about.truth, self.model, wrong, seed)
         self._squares = {name: self.model.squares(each) for name, each in self.neurons.members.items()}
         self.agenda = Agenda(
-            self.neurons, about.lengths, ExpectedSeconds(about.seconds), about.beyond, self._rank(order, seed)
+            self.neurons,
+            about.lengths,
+            ExpectedSeconds(about.seconds),
+            about.beyond,
+            self._rank(order, seed),
+            about.min_probability,
         )
         self.agenda.fill(about.candidates)
 

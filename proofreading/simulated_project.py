@@ -104,6 +104,7 @@ def simulated(config: ConfigView, database: Database) -> Simulated:
         beyond,
         truth_of(config, open_supervoxels(config)),
         {kind: seconds.of_kind(kind) for kind in TaskKind},
+        section.min_probability,
     )
 
 

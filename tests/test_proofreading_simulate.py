@@ -17,7 +17,7 @@ from evaluation import erl_metrics
 from evaluation.node_labels import node_labels_of
 from proofreading.agenda import Agenda
 from proofreading.crossings import find_crossings, joined_crossings
-from proofreading.decided import Decisions, assumed_probability, fewest_pairs, length_odds
+from proofreading.decided import Decisions, assumed_probability, fewest_pairs
 from proofreading.errors import ProofreadingError
 from proofreading.lengths import Lengths, filled_in
 from proofreading.oracle import Oracle, Truth
@@ -221,6 +221,17 @@ def test_the_agenda_hands_out_what_is_worth_most_at_that_moment(numbers: object)
     )
 
 
+def test_improbable_joins_come_last_and_by_probability() -> None:
+    nm = {1: 1.0, 2: 1.0, 3: 1000.0, 4: 1000.0, 5: 500.0}
+    ids = np.array(sorted(nm), np.uint64)
+    neurons = SimulatedNeurons(ids, ids, *(np.zeros(0, np.uint64),) * 2, np.zeros(0))
+    beyond = learn_beyond(np.zeros(0), np.zeros(0), 1.0)
+    agenda = Agenda(neurons, lengths(nm), ExpectedSeconds(SECONDS), beyond, min_probability=0.05)
+    agenda.fill([join(1, 2, 0.05), join(3, 4, 0.01), join(4, 5, 0.02), join(3, 5, 0.5)])
+    taken = [entry.candidate.supervoxels for entry in iter(agenda.take, None)]
+    assert taken == [(3, 5), (1, 2), (4, 5), (3, 4)]
+
+
 def test_the_sides_of_a_cut_grow_with_their_neurons() -> None:
     nm = {1: 10.0, 2: 20.0, 3: 40.0}
     ids = np.array([1, 2, 3], np.uint64)
@@ -281,15 +292,6 @@ def test_pairs_without_a_probability_are_ordered_by_what_is_known_of_them() -> N
     }
     state, reason = np.full(4, State.OPEN, np.int8), np.zeros(4, np.int8)
     edges = ScoredEdges(ids, ids + 10, np.zeros((4, 3)), evidence, none, none, reason, state)
-    found = assumed_probability(edges, np.full(4, 100.0))
+    found = assumed_probability(edges)
     assert min(found[:2]) > found[2] > found[3] > 0
     assert fewest_pairs(edges).tolist() == [1, 1, 1, 1]
-
-
-def test_lengths_tell_of_pairs_once_enough_are_accepted() -> None:
-    nm = np.concatenate([np.full(30, 100.0), np.full(50, 100.0), np.full(50, 900.0)])
-    accepted = np.arange(130) < 30
-    odds = length_odds(accepted, ~accepted, nm)
-    assert odds[0] == odds[31] > 0 > odds[-1]
-    few = np.arange(130) < 5
-    assert not length_odds(few, ~few, nm).any()
