@@ -3,7 +3,7 @@
 | kind | edits |
 | --- | --- |
 | `join` | a merge of the two supervoxels |
-| `refused` | a split between the supervoxel and the cell body of its neuron, then the merge |
+| `refused` | a split between the supervoxel and the cell body of its neuron, and the merge: both or neither |
 | `merger` | a split between the two sides of the evidence; none where it names none: people cut by hand |
 | `end` | a merge with the supervoxel that the answer names |
 
@@ -13,7 +13,7 @@ nothing twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from proofreading.answers import Answer
@@ -82,18 +82,21 @@ def carry_out(state: ProofreadingState, candidate: Candidate, answer: Answer) ->
     if candidate.kind is not TaskKind.REFUSED or not _has_sides(candidate) or answer.forced:
         return state.merge(first, second, candidate.point_nm, point, expected=seen, **merge)
     side_a, side_b = _sides(candidate.evidence)
+    if _are_apart(state, side_a, side_b):
+        return state.merge(first, second, candidate.point_nm, point, expected=seen, **merge)
     neuron = state.neuron_of(int(candidate.evidence["loses"]))
-    cut = state.split(neuron, side_a, side_b, client_key=_key(answer, "cut"), expected=seen, **told)
-    try:
-        # The split has compared what the person saw, and changed it.
-        return state.merge(first, second, candidate.point_nm, point, **merge)
-    except ProofreadingError:
-        state.undo(cut.id, client_key=_key(answer, "uncut"), **told)
-        raise
+    cut = (neuron, side_a, side_b)
+    return state.cut_and_merge(cut, first, second, candidate.point_nm, point, expected=seen, **merge)
 
 
-def _key(answer: Answer, what: str = "") -> str:
-    return f"answer-{answer.id}{'-' if what else ''}{what}"
+def _are_apart(state: ProofreadingState, side_a: Iterable[Placed], side_b: Iterable[Placed]) -> bool:
+    """Whether somebody has made the cut already, or an earlier answer whose merge was undone."""
+    a, b = ({state.neuron_of(supervoxel) for supervoxel, _ in side} for side in (side_a, side_b))
+    return a.isdisjoint(b)
+
+
+def _key(answer: Answer) -> str:
+    return f"answer-{answer.id}"
 
 
 def _has_sides(candidate: Candidate) -> bool:

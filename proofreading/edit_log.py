@@ -1,12 +1,14 @@
 """The log of edits and the neurons that follow from it, kept together.
 
-A change is done to the neurons in memory, appended to the log in one transaction, and kept when that is
-committed; else it is taken back. Rows that another process appended are replayed.
+A change, or several that belong together, is done to the neurons in memory, appended to the log in one
+transaction, and kept when that is committed; else all of it is taken back. Rows that another process appended
+are replayed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,43 @@ import sqlalchemy as sql
 from sqlalchemy.exc import IntegrityError
 
 from agglomeration.database import Database, DatabaseError
-from proofreading.edits import Change, Edit, LogRow, Merge, Toggle, append, last_number, named_by, read_log
+from proofreading.edits import (
+    Change,
+    Edit,
+    LogRow,
+    Merge,
+    Primary,
+    SupervoxelSplit,
+    Toggle,
+    append,
+    last_number,
+    named_by,
+    read_log,
+)
 from proofreading.errors import UnknownError
 from proofreading.graph import MergeGraph
 from proofreading.lineage import Lineage
 from proofreading.replay import Effect, Replay
 from proofreading.supervoxel_split import KeptSplit, piece_path
 
-# Makes a row of an edit once it is known what it does; may refuse it.
-MakeRow = Callable[[Effect], LogRow]
+
+@dataclass(frozen=True)
+class Wanted:
+    """A change that is to be made.
+
+    Attributes:
+      change: what is done.
+      make_row: gives its row once it is known what it does; may refuse it.
+      also: called before the row is committed.
+    """
+
+    change: Change
+    make_row: Callable[[Effect], LogRow]
+    also: Callable[[], None]
+
+
+# Plans a change as the row of this number, on the neurons as those before it leave them; may refuse it.
+Plan = Callable[[int], Wanted]
 
 
 class EditLog:
@@ -35,6 +65,7 @@ class EditLog:
       effects: what each row changed.
       versions: by neuron, the row that changed it last.
       keys: the row of each client key.
+      voxels: the row that last changed what supervoxels the voxels have; 0 = none did.
     """
 
     def __init__(self, database: Database, graph: MergeGraph) -> None:
@@ -43,6 +74,7 @@ class EditLog:
         self.effects: list[Effect] = []
         self.versions: dict[int, int] = {}
         self.keys: dict[str, int] = {}
+        self.voxels = 0
         self._rows: list[LogRow] = []
         self._undone_by: dict[int, int] = {}
 
@@ -64,33 +96,40 @@ class EditLog:
             )
         new = read_log(self._database, here) if last > here else []
         for row in new:
-            self._keep(row, self.replay.do(row.id, row.change))
+            effect = self.replay.do(row.id, row.change)
+            self.replay.keep()
+            self._keep(row, effect)
         return [row.id for row in new]
 
-    def add(self, change: Change, make_row: MakeRow, also: Callable[[], None]) -> bool:
-        """Does a change and appends it to the log.
+    def add(self, plans: Sequence[Plan]) -> bool:
+        """Does changes one after the other and appends them to the log, all of them or none.
 
         Args:
-          change: what is done, as the row after the last.
-          make_row: gives the row.
-          also: called before the row is committed.
+          plans: of the changes, the first one as the row after the last.
 
         Returns:
           False where another process has appended a row in the meantime; nothing is done then.
 
         Raises:
-          ProofreadingError: it cannot be done.
+          ProofreadingError: one of them cannot be done.
           DatabaseError: the log cannot be written. Neither changes anything.
         """
-        effect = self.replay.do(len(self._rows) + 1, change)
+        done: list[tuple[LogRow, Effect]] = []
+        also: list[Callable[[], None]] = []
         try:
-            row = make_row(effect)
-            is_written = self._append(row, also)
+            for number, plan in enumerate(plans, len(self._rows) + 1):
+                wanted = plan(number)
+                effect = self.replay.do(number, wanted.change)
+                done.append((wanted.make_row(effect), effect))
+                also.append(wanted.also)
+            is_written = self._append([row for row, _ in done], also)
         except BaseException:
             self.replay.drop()
             raise
         if is_written:
-            self._keep(row, effect)
+            self.replay.keep()
+            for row, effect in done:
+                self._keep(row, effect)
         else:
             self.replay.drop()
         return is_written
@@ -101,13 +140,12 @@ class EditLog:
             raise UnknownError(f"there is no edit {number}; the last is {len(self._rows)}")
         row, effect = self._rows[number - 1], self.effects[number - 1]
         target = row.change.target if isinstance(row.change, Toggle) else None
-        primary = self.replay.target(number if target is None else target)
         return Edit(
             row.id,
             row.at,
             row.person,
             row.kind,
-            named_by(primary),
+            named_by(self._primary(row)),
             effect.neurons_before,
             effect.neurons_after,
             row.reason,
@@ -127,13 +165,19 @@ class EditLog:
         numbered = sorted(self.replay.splits.values(), key=lambda each: each[0])
         return tuple(KeptSplit(number, split, piece_path(output_dir, number)) for number, split in numbered)
 
-    def _append(self, row: LogRow, also: Callable[[], None]) -> bool:
+    def _primary(self, row: LogRow) -> Primary:
+        """What a row does, undoes or does again."""
+        return self.replay.target(row.change.target) if isinstance(row.change, Toggle) else row.change
+
+    def _append(self, rows: Sequence[LogRow], also: Sequence[Callable[[], None]]) -> bool:
         try:
             with self._database.writing() as connection:
-                if last_number(connection) != row.id - 1:
+                if last_number(connection) != rows[0].id - 1:
                     return False
-                append(connection, row)
-                also()
+                for row in rows:
+                    append(connection, row)
+                for call in also:
+                    call()
         except DatabaseError as error:
             if isinstance(error.__cause__, IntegrityError):
                 return False
@@ -147,6 +191,8 @@ class EditLog:
         self.lineage.note(effect.positions, effect.before)
         for neuron in {*effect.neurons_before, *effect.neurons_after}:
             self.versions[neuron] = row.id
+        if isinstance(self._primary(row), SupervoxelSplit):
+            self.voxels = row.id
         if isinstance(row.change, Toggle):
             if row.change.active:
                 self._undone_by.pop(row.change.target, None)

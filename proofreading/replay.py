@@ -42,7 +42,7 @@ class Effect:
 
 
 class Replay:
-    """A graph and the edits in it that are not undone; `do` a change, then `keep` or `drop` it.
+    """A graph and the edits in it that are not undone; `do` changes, then `keep` or `drop` them together.
 
     Attributes:
       graph: the neurons.
@@ -69,7 +69,7 @@ class Replay:
         Raises:
           ProofreadingError: it cannot be done; nothing is changed then.
         """
-        self._inverse, self._moved = [], []
+        before, self._moved = len(self._inverse), []
         try:
             if isinstance(change, Toggle):
                 named = self._toggle(change)
@@ -79,13 +79,20 @@ class Replay:
                 self._apply(number)
                 named = named_by(change)
         except ProofreadingError:
-            self.drop()
+            self._drop_to(before)
             raise
         return self._effect(number, named)
 
+    def keep(self) -> None:
+        """Holds on to all that was done."""
+        self._inverse = []
+
     def drop(self) -> None:
-        """Takes back what `do` did last."""
-        while self._inverse:
+        """Takes back what was done since the last `keep`."""
+        self._drop_to(0)
+
+    def _drop_to(self, count: int) -> None:
+        while len(self._inverse) > count:
             self._inverse.pop()()
 
     def target(self, number: int) -> Primary:

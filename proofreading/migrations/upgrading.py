@@ -8,7 +8,6 @@ database as it was. Forwards only: a database of a later release is refused.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sql
 from sqlalchemy import Connection
@@ -32,20 +31,21 @@ def bring_up_to_date(database: Database) -> str:
     Raises:
       DatabaseError: they are of a later release, or the database cannot be written.
     """
-    from alembic.operations import Operations
+    from alembic import command
+    from alembic.config import Config
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
-    scripts = ScriptDirectory(str(Path(__file__).parent))
+    config = Config()
+    # Its settings take "%" for the beginning of a name.
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    scripts = ScriptDirectory.from_config(config)
     head = str(scripts.get_current_head())
-
-    def steps(version: Any, _: Any) -> Any:
-        return scripts._upgrade_revs(head, version)
-
     with database.writing() as connection:
         _wait_for_turn(connection)
-        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "fn": steps})
-        version = context.get_current_revision()
+        found = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        version = found.get_current_revision()
         known = {script.revision for script in scripts.walk_revisions()}
         if version is not None and version not in known:
             raise DatabaseError(
@@ -53,8 +53,8 @@ def bring_up_to_date(database: Database) -> str:
                 f"{head}; use the release that wrote them"
             )
         if version != head:
-            with Operations.context(context):
-                context.run_migrations()
+            config.attributes["context"] = {"connection": connection, "version_table": VERSION_TABLE}
+            command.upgrade(config, head)
     return head
 
 

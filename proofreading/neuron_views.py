@@ -1,0 +1,194 @@
+"""Neurons as they are now, to look at: their supervoxels and cell bodies, and what was done to them.
+
+Everything follows from the last finished agglomeration and the log of edits (`proofreading.edit_log`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from agglomeration.database import Database
+from agglomeration.neurons import NeuronMap
+from agglomeration.runs import finished_run
+from proofreading.base_graph import read_base_graph
+from proofreading.edit_log import EditLog, make_durable
+from proofreading.edits import Edit
+from proofreading.errors import ProofreadingError, UnknownError
+from proofreading.graph import MergeGraph
+from proofreading.migrations import bring_up_to_date
+from proofreading.supervoxel_split import KeptSplit, edited_labels
+from volumes import Box, Volume
+
+
+@dataclass(frozen=True)
+class NeuronEdges:
+    """The merges inside a neuron.
+
+    Attributes:
+      id_a, id_b: (m,) uint64, the smaller one first.
+      certainty: (m,) float64, 0 to 1; 1 for merges by people.
+    """
+
+    id_a: np.ndarray
+    id_b: np.ndarray
+    certainty: np.ndarray
+
+
+class NeuronViews:
+    """Neurons to look at; `proofreading.state.ProofreadingState` also changes them.
+
+    Attributes:
+      database: the decisions and the log; for tables of one's own, too.
+      output_dir: of the project.
+      run: number of the agglomeration that it starts from.
+    """
+
+    def __init__(
+        self, database: Database, output_dir: Path, open_labels: Callable[[], Volume] | None = None
+    ) -> None:
+        """`open_labels` opens the supervoxels; without it none can be split."""
+        self.database = database
+        self.output_dir = output_dir
+        self._open_labels = open_labels
+        self._lock = threading.RLock()
+        make_durable(database)
+        bring_up_to_date(database)
+        self.run = finished_run(database)
+        self._graph = MergeGraph(read_base_graph(database, self.run))
+        self._log = EditLog(database, self._graph)
+        self._log.catch_up()
+
+    @property
+    def last_edit(self) -> int:
+        """Number of the last edit; 0 = none."""
+        with self._lock:
+            return len(self._log)
+
+    @property
+    def last_voxel_edit(self) -> int:
+        """Number of the last edit that split a supervoxel, or took such a split back; 0 = none."""
+        with self._lock:
+            return self._log.voxels
+
+    def close(self) -> None:
+        """Closes the database."""
+        self.database.close()
+
+    def neuron_of(self, supervoxel: int) -> int:
+        """The neuron of a supervoxel. Raises UnknownError: there is none of this ID (any more)."""
+        with self._lock:
+            return self._graph.neuron_of(supervoxel)
+
+    def supervoxels_of(self, neuron: int) -> np.ndarray:
+        """(n,) uint64, ascending. Raises UnknownError: no neuron has this ID now."""
+        with self._lock:
+            return np.sort(self._graph.ids_of(self._members(neuron)))
+
+    def resolve(self, neuron: int) -> tuple[int, ...]:
+        """The neurons, ascending, that now hold what this one last held; itself as long as it is one.
+
+        Raises UnknownError: no neuron ever had this ID.
+        """
+        with self._lock:
+            return self._log.lineage.resolve(neuron, self._log.replay.splits)
+
+    def version_of(self, neuron: int) -> int:
+        """Number of the last edit that changed a neuron; 0 = none did. Raises UnknownError."""
+        with self._lock:
+            self._members(neuron)
+            return self._log.versions.get(neuron, 0)
+
+    def voxels_of(self, neuron: int) -> int:
+        """How many voxels a neuron has. Raises UnknownError."""
+        with self._lock:
+            return int(self._graph.voxels_of(self._members(neuron)).sum())
+
+    def somas_of(self, neuron: int) -> tuple[int, ...]:
+        """The cell bodies in a neuron, ascending. Raises UnknownError."""
+        with self._lock:
+            return tuple(sorted(self._graph.somas_at(self._members(neuron))))
+
+    def edges_of(self, neuron: int) -> NeuronEdges:
+        """The merges inside a neuron. Raises UnknownError."""
+        with self._lock:
+            members = self._members(neuron)
+            ids = self._graph.ids_of(members)
+            ends, certainty = self._graph.edges_among(members)
+        pairs = np.sort(ids[ends].reshape(-1, 2), axis=1)
+        order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+        return NeuronEdges(pairs[order, 0], pairs[order, 1], certainty[order])
+
+    def neurons(self) -> NeuronMap:
+        """The neuron of every supervoxel now."""
+        with self._lock:
+            return self._as_map(self._graph.labels())
+
+    def at(self, edit: int) -> NeuronMap:
+        """The neuron of every supervoxel right after an edit; 0 = before the first. Raises UnknownError."""
+        with self._lock:
+            if not 0 <= edit <= len(self._log):
+                raise UnknownError(f"there is no edit {edit}; the last is {len(self._log)}")
+            neurons = self._graph.labels().copy()
+            for effect in reversed(self._log.effects[edit:]):
+                neurons[effect.positions] = effect.before
+            return self._as_map(neurons)
+
+    def edit(self, number: int) -> Edit:
+        """An edit of the log. Raises UnknownError: there is none of this number."""
+        with self._lock:
+            return self._log.described(number)
+
+    def history(
+        self, before: int | None = None, limit: int = 50, neuron: int | None = None, after: int = 0
+    ) -> list[Edit]:
+        """The latest edits first.
+
+        Args:
+          before: only those numbered below it.
+          limit: so many at most.
+          neuron: only those that changed the neuron of this ID.
+          after: only those numbered above it.
+        """
+        found: list[Edit] = []
+        with self._lock:
+            top = len(self._log) if before is None else min(before - 1, len(self._log))
+            for number in range(top, after, -1):
+                if len(found) >= limit:
+                    break
+                effect = self._log.effects[number - 1]
+                if neuron is None or neuron in effect.neurons_before or neuron in effect.neurons_after:
+                    found.append(self._log.described(number))
+        return found
+
+    def labels(self) -> Volume:
+        """The supervoxels of the segmentation, without splits of supervoxels (see `read_labels`)."""
+        if self._open_labels is None:
+            raise ProofreadingError("this state was opened without the voxels of its supervoxels")
+        return self._open_labels()
+
+    def supervoxel_splits(self) -> tuple[KeptSplit, ...]:
+        """The splits of supervoxels that are not undone, in the order of their numbers."""
+        with self._lock:
+            return self._log.kept_splits(self.output_dir)
+
+    def read_labels(self, box: Box) -> np.ndarray:
+        """(z, y, x) uint64: supervoxels of a box (absolute), with the parts of those that were split."""
+        return edited_labels(self.labels(), box, self.supervoxel_splits())
+
+    def _members(self, neuron: int) -> np.ndarray:
+        members = self._graph.members(neuron)
+        if members.size == 0:
+            now_in = ", ".join(map(str, self._log.lineage.resolve(neuron, self._log.replay.splits)))
+            raise UnknownError(f"neuron {neuron} is no more; what it held is in {now_in}")
+        return members
+
+    def _as_map(self, neurons: np.ndarray) -> NeuronMap:
+        there = np.flatnonzero(neurons)
+        ids = self._graph.ids_of(there)
+        order = np.argsort(ids, kind="stable")
+        return NeuronMap(ids[order], neurons[there[order]])
