@@ -16,7 +16,7 @@ from benchmarks.proofreading_checks import findings, lost_tasks, wrong_neurons
 from benchmarks.proofreading_clients import Journal, crowd
 from benchmarks.proofreading_server import Server, enrol
 from configs import load_config
-from proofreading.queue import open_queue
+from proofreading.queue_opening import open_queue
 from proofreading.state import open_state
 
 _LONG_AFTER_S = 3600.0

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import sqlalchemy as sql
 from sqlalchemy import Connection
 
+from proofreading.errors import UnknownError
 from proofreading.queue_tables import answers, comments, leases, tasks
 from proofreading.tasks import Verdict
 
@@ -70,6 +71,22 @@ def find(connection: Connection, client_key: str) -> Answer | None:
     return None if row is None else _answer(row)
 
 
+def require(connection: Connection, number: int) -> Answer:
+    """The answer of a number.
+
+    Args:
+      connection: to read from.
+      number: of the answer.
+
+    Raises:
+      UnknownError: there is none.
+    """
+    row = connection.execute(sql.select(answers).where(answers.c.id == number)).one_or_none()
+    if row is None:
+        raise UnknownError(f"there is no answer {number}")
+    return _answer(row)
+
+
 def add(connection: Connection, answer: Answer) -> Answer:
     """Writes an answer, and its comment beside those of the task.
 
@@ -115,11 +132,11 @@ def count(connection: Connection, answer: Answer, edit: int | None) -> None:
 
 
 def void(connection: Connection, answer: Answer) -> None:
-    """Takes a pending answer back, which could not be carried out; its task is asked again.
+    """Has an answer count for nothing: it could not be carried out, or was taken back.
 
     Args:
       connection: in a transaction that writes.
-      answer: pending.
+      answer: pending or counted.
     """
     connection.execute(sql.update(answers).where(answers.c.id == answer.id).values(state="void"))
 
@@ -145,9 +162,19 @@ def reopen(connection: Connection, task: int) -> None:
       connection: in a transaction that writes.
       task: its number.
     """
-    connection.execute(sql.update(tasks).where(tasks.c.id == task).values(state="open", verdict=None))
+    open_again(connection, task)
     given = (answers.c.task == task) & (answers.c.state == "counted")
     connection.execute(sql.update(answers).where(given).values(state="void"))
+
+
+def open_again(connection: Connection, task: int) -> None:
+    """Asks a settled task again, since an answer was taken back; the others about it go on counting.
+
+    Args:
+      connection: in a transaction that writes.
+      task: its number.
+    """
+    connection.execute(sql.update(tasks).where(tasks.c.id == task).values(state="open", verdict=None))
 
 
 def of_task(connection: Connection, task: int) -> list[Answer]:

@@ -103,6 +103,17 @@ class QueueMemory:
         self._answered.pop(candidate.id, None)
         self.agenda.add(candidate)
 
+    def withdrawn(self, candidate: Candidate, others: set[str]) -> None:
+        """An answer to a task that is open now was taken back.
+
+        Args:
+          candidate: of the task.
+          others: whose answers about it still count.
+        """
+        self._answered[candidate.id] = set(others)
+        if candidate.id not in self.agenda.entries:
+            self.agenda.add(candidate)
+
     def answered(self, given: Answer, *, is_open: bool) -> None:
         """Somebody has answered a task, which is with nobody any more.
 

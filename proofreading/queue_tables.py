@@ -5,6 +5,7 @@
 | `tasks` | a task: what is asked, and how it was settled |
 | `leases` | a task that is with a person, until when |
 | `answers` | what somebody answered; never deleted |
+| `withdrawals` | an answer that was taken back, by whom and when; never changed, never deleted |
 | `comments` | what somebody wrote about a task |
 
 A task has at most one lease, which is the key of the table: two people cannot hold one task, whatever their
@@ -90,6 +91,17 @@ answers = Table(
     CheckConstraint("verdict IN ('accept', 'reject', 'unknown', 'skip')", name="answers_known_verdict"),
     Index("answers_by_task", "task"),
     Index("answers_by_person", "person", "at"),
+)
+
+withdrawals = Table(
+    "withdrawals",
+    METADATA,
+    # An answer is taken back once.
+    Column("answer", _NUMBER, ForeignKey("answers.id"), primary_key=True, autoincrement=False),
+    Column("client_key", String(200), nullable=False, unique=True),
+    Column("person", String(200), nullable=False),
+    Column("at", String(32), nullable=False),
+    Column("reason", Text, nullable=False),
 )
 
 comments = Table(

@@ -24,14 +24,16 @@ from agglomeration.runs import finished_run
 from configs import ConfigView
 from configs.parsing import parse_text
 from configs.proto import reconstruction_pb2
-from proofreading import answers, queue
+from proofreading import answers, edits, queue
+from proofreading.accepting import carry_out
 from proofreading.agenda import Agenda
 from proofreading.crossings import joined_crossings
 from proofreading.decided import learnt_beyond, read_decisions
 from proofreading.edits import Kind
 from proofreading.errors import ConflictError, LeaseError, ProofreadingError, SomaError, UnknownError
 from proofreading.lengths import Lengths
-from proofreading.queue import LeasedTask, Outcome, TaskQueue
+from proofreading.queue import TaskQueue
+from proofreading.queue_results import LeasedTask, Outcome
 from proofreading.queue_tables import answers as answer_rows
 from proofreading.state import ProofreadingState
 from proofreading.task_sources import find_candidates
@@ -336,6 +338,69 @@ def test_a_loose_end_is_joined_with_the_named_supervoxel(database: Database) -> 
     assert tasks._state.neuron_of(3) == tasks._state.neuron_of(9)
 
 
+def test_a_no_can_be_taken_back(database: Database, clock: Clock) -> None:
+    tasks = opened(database, clock)
+    done = reply(tasks, take(tasks, (7, 8)), Verdict.REJECT, comment="two membranes")
+    (given,) = tasks.past_answers()
+    assert (given.task, given.verdict, given.can_be_withdrawn) == (done.task.id, Verdict.REJECT, True)
+    clock.now += 60
+    back = tasks.withdraw(given.id, "back", "ada", reason="slipped")
+    assert back.task.state is TaskState.OPEN and back.answer == given.id
+    assert tasks.withdraw(given.id, "back", "ada") == back, "the same key does nothing again"
+    with pytest.raises(ConflictError, match="does not count"):
+        tasks.withdraw(given.id, "another", "ada")
+    (given,) = tasks.past_answers()
+    assert (given.counts, given.withdrawn_by, given.can_be_withdrawn) == (False, "ada", False)
+    assert given.withdrawn_at is not None and given.withdrawn_at > given.at
+    assert tasks.progress("ada")["answered_by_me"] == 0
+    for each in (tasks, opened(database, clock)):
+        held = take(each, (7, 8))
+        each.release(held.task.id, held.lease)
+    held = tasks.lease(done.task.id, "ada")
+    assert reply(tasks, held, Verdict.ACCEPT).settled
+    assert [each.verdict for each in tasks.past_answers()] == [Verdict.ACCEPT, Verdict.REJECT]
+
+
+def test_answers_of_others_are_taken_back_by_those_who_may(database: Database) -> None:
+    tasks = opened(database)
+    reply(tasks, take(tasks, (7, 8)), Verdict.REJECT)
+    reply(tasks, take(tasks, (8, 9)), Verdict.REJECT)
+    later, earlier = tasks.past_answers(person="ada")
+    with pytest.raises(ProofreadingError, match="ada's"):
+        tasks.withdraw(later.id, "back", "bo")
+    assert tasks.withdraw(later.id, "back", "bo", of_others=True).person == "bo"
+    with pytest.raises(ProofreadingError, match="used for another answer"):
+        tasks.withdraw(earlier.id, "back", "bo", of_others=True)
+    with pytest.raises(UnknownError):
+        tasks.withdraw(99, "none", "bo", of_others=True)
+    assert tasks.past_answers(before=later.id) == [earlier] == tasks.past_answers(task=earlier.task)
+
+
+def test_an_answer_with_an_edit_is_taken_back_by_undoing_it(database: Database) -> None:
+    tasks = opened(database)
+    done = reply(tasks, take(tasks, (7, 8)), Verdict.ACCEPT)
+    (given,) = tasks.past_answers()
+    assert given.edit == done.edit and not given.can_be_withdrawn
+    with pytest.raises(ConflictError, match="undo that edit"):
+        tasks.withdraw(given.id, "back", "ada")
+    with pytest.raises(ConflictError, match="is decided"):
+        tasks.lease(done.task.id, "ada")
+
+
+def test_one_of_two_reviewers_takes_back_what_they_said(database: Database) -> None:
+    tasks = opened(database, text="reviews: 2")
+    reply(tasks, take(tasks, (7, 8), "ada"), Verdict.REJECT, "ada")
+    done = reply(tasks, take(tasks, (7, 8), "bo"), Verdict.REJECT, "bo")
+    assert done.settled
+    (theirs, _) = tasks.past_answers()
+    assert tasks.withdraw(theirs.id, "back", "bo").task.state is TaskState.ANSWERED
+    assert (7, 8) not in {each.task.supervoxels for each in opened_again(tasks).next("ada", 50)}
+    again = tasks.lease(done.task.id, "bo")
+    with pytest.raises(LeaseError, match="with somebody"):
+        tasks.lease(done.task.id, "cy")
+    assert reply(tasks, again, Verdict.REJECT, "bo").settled, "the other one's still counts"
+
+
 def test_another_agglomeration_keeps_the_answers(database: Database) -> None:
     tasks = opened(database)
     accepted = reply(tasks, take(tasks, (7, 8)), Verdict.ACCEPT)
@@ -361,22 +426,98 @@ def test_a_merge_that_people_said_no_to_is_suspected(database: Database) -> None
     assert suspected.probability > 0.9 and suspected.part_nm == 100.0
 
 
-def test_an_edit_that_cannot_be_made_leaves_its_task_open(database: Database) -> None:
-    """Where the merge is refused, the cut before it is taken back."""
+def moving_towards(tasks: TaskQueue, held: LeasedTask, supervoxel: int) -> None:
+    """Has a refused task cut 6 off 5, and join 2 with this one."""
+    entry = tasks._memory.agenda.entries[held.task.id]
+    away = dict(held.task.evidence) | {"side_b": [["5", [1, 1, 1]]], "side_a": [["6", [1, 1, 1]]]}
+    entry.candidate = replace(entry.candidate, supervoxels=(2, supervoxel), evidence=away)
+
+
+def test_where_a_merge_is_refused_the_cut_before_it_is_not_made(database: Database) -> None:
     tasks = opened(database)
     held = take(tasks, (2, 5))
-    away = dict(held.task.evidence) | {"side_b": [["5", [1, 1, 1]]], "side_a": [["6", [1, 1, 1]]]}
-    tasks._memory.agenda.entries[held.task.id].candidate = replace(
-        tasks._memory.agenda.entries[held.task.id].candidate, supervoxels=(2, 6), evidence=away
-    )
-    with pytest.raises(ProofreadingError):
+    moving_towards(tasks, held, 6)
+    before = tasks._state.neurons()
+    with pytest.raises(SomaError):
         reply(tasks, held, Verdict.ACCEPT, versions=tasks.task(held.task.id).versions)
     state = tasks._state
-    assert state.neuron_of(5) == state.neuron_of(6) != state.neuron_of(2)
+    assert state.last_edit == 0 and state.history() == []
+    assert np.array_equal(state.neurons().neurons, before.neurons)
+    assert state.merge(7, 8, person="bo", client_key="next").id == 1, "the log goes on without a gap"
     again = opened(database)
-    assert again.task(held.task.id).state is TaskState.LEASED
+    assert again.task(held.task.id).state is TaskState.LEASED and again._state.last_edit == 1
     with database.reading() as connection:
         assert answers.pending(connection) == []
+
+
+def test_a_cut_and_merge_of_what_has_changed_is_not_made(database: Database) -> None:
+    state = opened(database)._state
+    cut = (5, [(5, (1.0, 1.0, 1.0))], [(6, (1.0, 1.0, 1.0))])
+    with pytest.raises(ConflictError, match="in one neuron already"):
+        state.cut_and_merge(cut, 1, 2, person="ada", client_key="merge fails")
+    with pytest.raises(ConflictError, match="changed|no more"):
+        state.cut_and_merge(cut, 2, 5, person="ada", client_key="was seen", expected={5: 7})
+    assert state.last_edit == 0 and state.neuron_of(5) == state.neuron_of(6)
+    done = state.cut_and_merge(cut, 2, 5, person="ada", client_key="works", expected={5: 0, 1: 0})
+    assert done.id == 2 and state.neuron_of(5) == state.neuron_of(1) != state.neuron_of(6)
+    assert state.cut_and_merge(cut, 2, 5, person="ada", client_key="works") == done
+
+
+def test_a_refusal_whose_merge_was_undone_is_accepted_again(database: Database) -> None:
+    tasks = opened(database)
+    done = reply(tasks, take(tasks, (2, 5)), Verdict.ACCEPT)
+    assert done.edit is not None
+    tasks._state.undo(done.edit, person="bo", client_key="undo")
+    again = reply(tasks, take(tasks, (2, 5)), Verdict.ACCEPT)
+    assert again.settled and again.edit == 4, "the cut is there already"
+    assert tasks._state.neuron_of(2) == tasks._state.neuron_of(5) != tasks._state.neuron_of(6)
+
+
+_KILLED = """
+import sys
+from agglomeration.database import open_database
+from proofreading import edit_log
+from test_proofreading_queue import *
+tasks = opened(open_database(sys.argv[1], create=False))
+held, real, rows = take(tasks, (2, 5)), edit_log.append, []
+
+def killed(connection, row):
+    real(connection, row)
+    rows.append(row.kind.value)
+    print(*rows, flush=True)
+    if len(rows) == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+edit_log.append = killed
+reply(tasks, held, Verdict.ACCEPT, key="k")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_kill_between_cut_and_merge_leaves_neither(database: Database, rows: int) -> None:
+    child = python(_KILLED, database, str(rows))
+    words, _ = child.communicate()
+    assert child.returncode == -signal.SIGKILL
+    assert words.split() == ["split", "split", "merge"][: 2 * rows - 1]
+    with database.reading() as connection:
+        assert edits.last_number(connection) == 0
+        (left,) = answers.pending(connection)
+    tasks = opened(database)
+    assert tasks.task(left.task).state is TaskState.SETTLED, "it was sent, and is carried out now"
+    assert [each.kind for each in tasks._state.history()] == [Kind.MERGE, Kind.SPLIT]
+
+
+def python(code: str, database: Database, *arguments: str) -> subprocess.Popen[str]:
+    """A process that runs code which gets the place of a database, and these."""
+    url = database.engine.url.render_as_string(hide_password=False)
+    place = str(database.engine.url.database) if url.startswith("sqlite") else url
+    return subprocess.Popen(
+        [sys.executable, "-c", code, place, *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
+    )
 
 
 def test_progress_tells_what_was_done(database: Database) -> None:
@@ -412,7 +553,7 @@ def test_an_answer_that_a_kill_cut_short_is_carried_out_once(
 ) -> None:
     tasks = opened(database)
     held = take(tasks, (2, 5))
-    real = queue.carry_out
+    real = carry_out
 
     def killed(*arguments: Any) -> Any:
         if moment == "after the edit":
@@ -478,17 +619,10 @@ print("end", flush=True)
 
 @pytest.mark.slow
 def test_what_was_acknowledged_is_there_after_any_kill(database: Database) -> None:
-    url = database.engine.url.render_as_string(hide_password=False)
-    place = str(database.engine.url.database) if url.startswith("sqlite") else url
     acknowledged: dict[str, int] = {}
     numbers, lines = random.Random(5), list[str]()
     for seed in range(20):
-        child = subprocess.Popen(
-            [sys.executable, "-c", _WORKER, place, str(seed)],
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
-        )
+        child = python(_WORKER, database, str(seed))
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
         lines = [child.stdout.readline() for _ in range(numbers.randrange(3))]

@@ -127,6 +127,44 @@ def test_closing_the_server_returns_what_was_handed_out(project: ServedProject) 
     database.close()
 
 
+def test_a_no_is_taken_back_by_whoever_gave_it_or_an_admin(project: ServedProject) -> None:
+    worker, boss = client_of(project, "worker"), client_of(project, "boss")
+    (task,) = joins(boss)
+    answer(boss, task, "reject", comment="two cells")
+    (given,) = worker.get("/api/answers").json()["answers"]
+    assert (given["task"], given["verdict"], given["person"]) == (task["id"], "reject", "boss")
+    assert (given["kind"], given["supervoxels"], given["comment"]) == (
+        "join",
+        task["supervoxels"],
+        "two cells",
+    )
+    path, body = f"/api/answers/{given['id']}/withdraw", {"key": "back-0001", "reason": "slipped"}
+    refused = worker.post(path, json=body)
+    assert refused.status_code == 400 and "boss's" in refused.json()["error"]
+    done = boss.post(path, json=body)
+    assert done.json()["task"]["state"] == "open" and boss.post(path, json=body).json() == done.json()
+    leased = worker.post(f"/api/tasks/{task['id']}/lease").json()
+    assert leased["state"] == "leased" and leased["lease_seconds"] == pytest.approx(120, abs=5)
+    assert boss.post(f"/api/tasks/{task['id']}/lease").status_code == 410
+    assert answer(worker, leased, "reject", key="answer-of-worker").json()["settled"]
+    latest = worker.get("/api/answers?by=worker").json()["answers"]
+    assert [each["person"] for each in latest] == ["worker"] and latest[0]["can_be_withdrawn"]
+    taken = boss.post(f"/api/answers/{latest[0]['id']}/withdraw", json={"key": "back-0002"})
+    assert taken.status_code == 200, "an admin takes back what others answered"
+    about = worker.get("/api/answers").json()["answers"]
+    assert [each["withdrawn_by"] for each in about] == ["boss", "boss"]
+
+
+def test_an_accepted_join_is_taken_back_by_its_edit_alone(client: TestClient) -> None:
+    (task,) = joins(client)
+    edit = answer(client, task).json()["edit"]
+    (given,) = client.get("/api/answers").json()["answers"]
+    refused = client.post(f"/api/answers/{given['id']}/withdraw", json={"key": "back-0001"})
+    assert refused.status_code == 409 and "undo" in refused.json()["error"] and given["edit"] == edit
+    assert client.post("/api/answers/99/withdraw", json={"key": "back-0002"}).status_code == 404
+    assert client.post(f"/api/answers/{given['id']}/withdraw", json={"key": "x"}).status_code == 422
+
+
 def test_a_comment_is_counted(client: TestClient) -> None:
     (task,) = joins(client)
     path = f"/api/tasks/{task['id']}/comments"
@@ -198,4 +236,32 @@ def test_what_the_project_is(client: TestClient) -> None:
         "meshes": False,
         "lease_seconds": 120,
         "reviews": 1,
+        "last_edit": 0,
+        "last_voxel_edit": 0,
     }
+
+
+def test_a_page_hears_of_edits_of_others(project: ServedProject) -> None:
+    mine, theirs = client_of(project, "worker"), client_of(project, "boss")
+    (task,) = joins(mine)
+
+    def heard() -> list[tuple[int, int]]:
+        path = f"/api/tasks/{task['id']}/heartbeat"
+        beat = mine.post(path, json={"lease": task["lease"]}).json()
+        answers = (beat, mine.get("/api/progress").json(), mine.get("/api/tasks/next").json())
+        return [(each["last_edit"], each["last_voxel_edit"]) for each in answers]
+
+    assert heard() == [(0, 0)] * 3
+    theirs.post("/api/edits/merge", json={"a": "1", "b": "3", "key": "merge-0001"})
+    assert heard() == [(1, 0)] * 3
+    points = [{"supervoxel": "4", "point_nm": point_nm(4)} for _ in range(2)]
+    points[0]["point_nm"] = [*point_nm(4)[:2], point_nm(4)[2] - 60]
+    body = {"neuron": "4", "side_a": points[:1], "side_b": points[1:], "key": "split-0001"}
+    assert theirs.post("/api/edits/split", json=body).json()["kind"] == "supervoxel_split"
+    assert heard() == [(2, 2)] * 3
+    theirs.post("/api/edits/1/undo", json={"key": "undo-0001"})
+    assert heard() == [(3, 2)] * 3
+    theirs.post("/api/edits/2/undo", json={"key": "undo-0002"})
+    assert heard() == [(4, 4)] * 3
+    news = mine.get("/api/edits?after=2").json()["edits"]
+    assert [(each["id"], each["kind"]) for each in news] == [("4", "undo"), ("3", "undo")]

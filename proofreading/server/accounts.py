@@ -8,7 +8,7 @@ one is enough, since the number is too long to be guessed). It ends a while afte
 | --- | --- |
 | `read` | look at everything |
 | `proofread` | also answer tasks and edit |
-| `admin` | also make backups |
+| `admin` | also take back answers of others, and make backups |
 
 Source: C. Percival, S. Josefsson, The scrypt password-based key derivation function, RFC 7914.
 """

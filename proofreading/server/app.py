@@ -19,7 +19,7 @@ from proofreading.server.guards import guard
 from proofreading.server.limits import limit_bodies
 from proofreading.server.logs import log_requests
 from proofreading.server.refusals import HANDLED, answer_refused
-from proofreading.server.routes import edits, files, neurons, operations, session, tasks
+from proofreading.server.routes import answers, edits, files, neurons, operations, session, tasks
 from proofreading.server.served import Project, ServedProject
 
 
@@ -30,6 +30,7 @@ async def _pictures_of(project: Project) -> PictureQueue:
 _ROUTERS = (
     session.router,
     tasks.router,
+    answers.router,
     neurons.router,
     edits.router,
     operations.router,

@@ -141,6 +141,18 @@ class Answer(Lease):
     partner: Id | None = None
 
 
+class Withdrawal(Body):
+    """What taking an answer back brings.
+
+    Attributes:
+      key: of the client's own; the same one again does nothing again.
+      reason: why.
+    """
+
+    key: Key
+    reason: Line = ""
+
+
 def placed(points: list[PointInSupervoxel], bounds: Box, size_nm: tuple[float, float, float]) -> list[Placed]:
     """Points as the state takes them.
 

@@ -15,7 +15,8 @@ from configs import ConfigView
 from proofreading.errors import LeaseError
 from proofreading.lengths import Lengths, lengths_of
 from proofreading.pictures import PictureQueue, open_pictures
-from proofreading.queue import TaskQueue, open_queue
+from proofreading.queue import TaskQueue
+from proofreading.queue_opening import open_queue
 from proofreading.server.guards import known_hosts
 from proofreading.server.layers import SEGMENTATION, Layer, open_layers
 from proofreading.server.limits import Limits, RateLimiter
@@ -73,6 +74,10 @@ class ServedProject:
     def length_nm(self, neuron: int) -> float:
         """The length of a neuron: those of its supervoxels added up. Raises UnknownError."""
         return float(self.lengths.of(self.state.supervoxels_of(neuron)).sum())
+
+    def now(self) -> dict[str, int]:
+        """How far the log has come, for pages to see that something of theirs has changed."""
+        return {"last_edit": self.state.last_edit, "last_voxel_edit": self.state.last_voxel_edit}
 
     def close(self) -> None:
         """Ends it; what was handed out and not answered returns to the queue. May be called twice."""

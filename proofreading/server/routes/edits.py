@@ -41,11 +41,12 @@ def _history(
     project: Project,
     person: Reader,
     before: Annotated[int | None, Query(ge=1)] = None,
+    after: Annotated[int, Query(ge=0)] = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     neuron: Annotated[Id | None, Query()] = None,
 ) -> dict[str, Any]:
-    """The latest edits first; below the number `before`, and of one neuron, if these are given."""
-    return {"edits": [as_json(each) for each in project.state.history(before, limit, neuron)]}
+    """The latest edits first; below and above the numbers `before` and `after`, of one neuron, if given."""
+    return {"edits": [as_json(each) for each in project.state.history(before, limit, neuron, after)]}
 
 
 @router.post("/merge")

@@ -30,6 +30,7 @@ def _project_about(project: Project, person: Reader) -> dict[str, Any]:
         "meshes": segmentation.meshes is not None,
         "lease_seconds": project.config.proofreading.lease_seconds,
         "reviews": project.config.proofreading.reviews,
+        **project.now(),
     }
 
 

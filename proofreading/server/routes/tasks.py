@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 
 from proofreading.errors import ConflictError, SomaError
-from proofreading.queue import LeasedTask
+from proofreading.queue_results import LeasedTask
 from proofreading.server.auth import Proofreader, Reader
 from proofreading.server.bodies import Answer, Comment, Lease, PathId
 from proofreading.server.refusals import Refused, answer_refused
@@ -28,9 +28,11 @@ def _next_tasks(
 ) -> dict[str, Any]:
     """Leases the tasks that are worth most; `kinds` are separated by commas, without them any."""
     wanted = None if not kinds else [_one_of(TaskKind, word, "kind") for word in kinds.split(",")]
+    # Before the tasks are: a page is told of an edit again rather than not at all.
+    now = project.now()
     leased = project.queue.next(person.name, n, wanted)
     project.leases.update({each.lease: each.task.id for each in leased})
-    return {"tasks": [_leased_json(each) for each in leased]}
+    return {"tasks": [_leased_json(each) for each in leased], **now}
 
 
 @router.get("/tasks")
@@ -53,10 +55,18 @@ def _show_task(task: PathId, project: Project, person: Reader) -> dict[str, Any]
     return project.queue.task(task).to_dict()
 
 
+@router.post("/tasks/{task}/lease")
+def _lease(task: PathId, project: Project, person: Proofreader) -> dict[str, Any]:
+    """Leases a certain task, such as one whose answer was taken back."""
+    leased = project.queue.lease(task, person.name)
+    project.leases[leased.lease] = leased.task.id
+    return _leased_json(leased)
+
+
 @router.post("/tasks/{task}/heartbeat")
 def _heartbeat(task: PathId, body: Lease, project: Project, person: Proofreader) -> dict[str, float]:
     """Puts the end of a lease off."""
-    return _until(project.queue.heartbeat(task, body.lease))
+    return {**_until(project.queue.heartbeat(task, body.lease)), **project.now()}
 
 
 @router.post("/tasks/{task}/release")
@@ -105,7 +115,7 @@ def _comment(task: PathId, body: Comment, project: Project, person: Proofreader)
 @router.get("/progress")
 def _progress(project: Project, person: Reader) -> dict[str, Any]:
     """How far the work is: open tasks, answers and run length (nm) by me and today, and what is left."""
-    return project.queue.progress(person.name)
+    return {**project.queue.progress(person.name), **project.now()}
 
 
 def _leased_json(leased: LeasedTask) -> dict[str, Any]:

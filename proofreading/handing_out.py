@@ -1,0 +1,121 @@
+"""Which tasks a person gets: those worth most that suit, each under a lease.
+
+Memory says which are worth most, the database who gets them (`proofreading.leases`): other servers may hand
+out the same queue. What was taken from memory and not leased in the end goes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy import Connection
+
+from agglomeration.database import Database
+from proofreading import leases, task_rows
+from proofreading.errors import ConflictError, LeaseError, UnknownError
+from proofreading.leases import Lease
+from proofreading.queue_memory import QueueMemory
+from proofreading.tasks import TaskKind
+
+# Skipped tasks, and those of neurons that others look at: what is added where all else is handed out.
+_WHAT_ELSE = ((False, False), (False, True), (True, True))
+
+
+def hand_out(
+    database: Database,
+    memory: QueueMemory,
+    person: str,
+    n: int,
+    kinds: Collection[TaskKind] | None,
+    now: float,
+    seconds: float,
+) -> list[Lease]:
+    """Leases the tasks that are worth most.
+
+    Args:
+      database: of the queue.
+      memory: of the queue.
+      person: who gets them.
+      n: how many at most.
+      kinds: only these; None = all.
+      now: the time, seconds since the epoch.
+      seconds: how long they are theirs.
+
+    Raises:
+      DatabaseError: the database cannot be written; nothing is handed out then.
+    """
+    taken: list[int] = []
+    granted: list[Lease] = []
+    try:
+        with database.writing() as connection:
+            reap(connection, memory, now)
+            for skipped_too, busy_too in _WHAT_ELSE:
+                suits = memory.suits(person, kinds, skipped_too=skipped_too, busy_too=busy_too)
+                while len(granted) < n and (entry := memory.agenda.take(suits)) is not None:
+                    taken.append(entry.candidate.id)
+                    lease = leases.grant(connection, entry.candidate.id, person, now, seconds)
+                    granted += [] if lease is None else [lease]
+    except BaseException:
+        for number in taken:
+            memory.returned(number)
+        raise
+    for lease in granted:
+        memory.handed_out(lease)
+    memory.elsewhere |= set(taken) - {lease.task for lease in granted}
+    return granted
+
+
+def hand_out_one(
+    database: Database, memory: QueueMemory, number: int, person: str, now: float, seconds: float
+) -> Lease:
+    """Leases a certain task.
+
+    Args:
+      database: of the queue.
+      memory: of the queue.
+      number: of the task.
+      person: who gets it.
+      now: the time, seconds since the epoch.
+      seconds: how long it is theirs.
+
+    Raises:
+      ConflictError: it is settled, or has no question left.
+      LeaseError: it is with somebody.
+      UnknownError: there is none of this number.
+      DatabaseError: the database cannot be written.
+    """
+    with database.writing() as connection:
+        reap(connection, memory, now)
+        entry = memory.agenda.entries.get(number)
+        if entry is None and task_rows.read_one(connection, number) is None:
+            raise UnknownError(f"there is no task {number}")
+        if entry is None or entry.is_stale:
+            raise ConflictError(f"task {number} is decided, or has no question left; reload the history")
+        lease = leases.grant(connection, number, person, now, seconds)
+        if lease is None:
+            raise LeaseError(f"task {number} is with somebody; take the next one")
+    memory.agenda.withdraw(number)
+    memory.handed_out(lease)
+    return lease
+
+
+def reap(connection: Connection, memory: QueueMemory, now: float) -> None:
+    """Returns tasks whose leases have ended, here or at another server of the same database.
+
+    Args:
+      connection: in a transaction that writes.
+      memory: of the queue.
+      now: the time, seconds since the epoch.
+    """
+    for number in leases.reap(connection, now):
+        memory.returned(number)
+    if not memory.elsewhere:
+        return
+    held = {lease.task for lease in leases.living(connection)}
+    for number in sorted(memory.elsewhere - held):
+        row = task_rows.read_one(connection, number)
+        if row is None or row.state != "open":
+            memory.closed(number)
+        else:
+            memory.returned(number)
+        memory.elsewhere.discard(number)
