@@ -1,6 +1,10 @@
-"""train_ffn --config C: trains a flood-filling network as the config's `training` section says.
+"""train_ffn: trains a flood-filling network, and chooses among those that a training kept.
 
-Checkpoints and the log go to the config's output_dir; the same command continues an interrupted run.
+train_ffn --config C
+    trains as the config's `training` section says. Checkpoints, the log and networks that are kept go to the
+    config's output_dir; the same command continues an interrupted run.
+train_ffn select --config C
+    ranks the kept networks by flooding held-out data; see train_ffn select --help
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ _CONFIG = flags.DEFINE_string("config", None, "path or shipped name of the confi
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """The console script; returns the exit code."""
-    return run_command(FLAGS, __doc__ or "", _main, arguments)
+    return run_command(FLAGS, __doc__ or "", _main, arguments, {"select": "commands._select"})
 
 
 def _main(rest: Sequence[str]) -> None:

@@ -276,17 +276,14 @@ def _open_scale(named: ConfigView) -> Volume:
         return open_volume(spec, voxel_size_nm=tuple(named.voxel_size_nm))
 
 
-def _settings(
-    config: ConfigView, named: ConfigView, section: ConfigView, info: NetworkInfo, image: Volume
-) -> PassSettings:
-    """The settings of one pass: the config's where it says something, else the network's own."""
-    options = config.inference.options if named.options is None else named.options
+def flood_options(options: ConfigView, info: NetworkInfo) -> FloodOptions:
+    """How objects are flooded: the message `FloodOptions` where it says something, else the network's own."""
 
     def chosen(name: str) -> float:
         asked = getattr(options, name)
         return float(getattr(info, name) if asked is None else asked)
 
-    flood = FloodOptions(
+    return FloodOptions(
         fov_zyx=info.architecture.fov_zyx,
         deltas_zyx=info.architecture.deltas_zyx,
         init_activation=chosen("init_activation"),
@@ -297,9 +294,16 @@ def _settings(
         min_boundary_dist_zyx=options.min_boundary_dist,
         min_segment_size=options.min_segment_size,
     )
+
+
+def _settings(
+    config: ConfigView, named: ConfigView, section: ConfigView, info: NetworkInfo, image: Volume
+) -> PassSettings:
+    """The settings of one pass: the config's where it says something, else the network's own."""
+    options = config.inference.options if named.options is None else named.options
     mean, stddev = section.image_mean, section.image_stddev
     return PassSettings(
-        options=flood,
+        options=flood_options(options, info),
         image_mean=info.image_mean if mean is None else mean,
         image_stddev=info.image_stddev if stddev is None else stddev,
         reversed_seeds=named.seed_order == "reversed",

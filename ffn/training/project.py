@@ -18,7 +18,7 @@ from ffn.backend import resolve_compute_dtype
 from ffn.network import Architecture
 from ffn.training.example_settings import example_settings
 from ffn.training.optimisers import OptimizerSettings
-from ffn.training.sources import Size, read_volumes, training_sources
+from ffn.training.sources import read_volumes, training_sources
 from ffn.training.trainer import BEST, TrainSettings, train
 from ffn.training.validation import Validation, ValidationSettings
 from ffn.weights import (
@@ -31,6 +31,7 @@ from ffn.weights import (
     save_network,
 )
 from jobs.pieces import require_writable_file
+from volumes.base import SizeNm
 
 # What weights must have in common with the network they are put into; field of view and deltas may differ.
 _OF_THE_WEIGHTS = ("name", "depth", "features", "normalisation", "arguments")
@@ -51,7 +52,7 @@ def train_project(config: ConfigView) -> None:
     architecture, settings = architecture_of(training.architecture), train_settings(training)
     initial = _initial_network(training, architecture)
     sources = training_sources(training.volumes, training.phantoms, config.preprocessing, run_dir)
-    volumes, voxel_size_nm = read_volumes(sources, training, architecture, settings.examples)
+    volumes, voxel_size_nm = read_volumes(sources, training, architecture, settings.examples, run_dir)
     validation = _validation(config, architecture, settings)
 
     def save(path: Path, averaged: dict[str, np.ndarray], figures: dict[str, float]) -> None:
@@ -121,11 +122,11 @@ def _initial_network(training: ConfigView, architecture: Architecture) -> Networ
 
 def _validation(config: ConfigView, architecture: Architecture, settings: TrainSettings) -> Validation | None:
     """The data that are not trained on, if the config names any."""
-    training, section = config.training, config.training.validation_loss
+    training, section, run_dir = config.training, config.training.validation_loss, Path(config.output_dir)
     if not training.validation:
         return None
-    sources = training_sources(training.validation, (), config.preprocessing, Path(config.output_dir))
-    volumes, _ = read_volumes(sources, training, architecture, settings.examples)
+    sources = training_sources(training.validation, (), config.preprocessing, run_dir)
+    volumes, _ = read_volumes(sources, training, architecture, settings.examples, run_dir)
     return Validation(
         volumes,
         [source.weight for source in sources],
@@ -161,6 +162,8 @@ def train_settings(training: ConfigView) -> TrainSettings:
         keep_every_steps=training.keep_every_steps,
         divergence_factor=training.divergence_factor,
         tensorboard=training.tensorboard,
+        read_ahead=training.read_ahead,
+        read_threads=training.read_threads,
         examples=example_settings(training),
     )
 
@@ -168,7 +171,7 @@ def train_settings(training: ConfigView) -> TrainSettings:
 def _info(
     config: ConfigView,
     architecture: Architecture,
-    voxel_size_nm: Size | None,
+    voxel_size_nm: SizeNm | None,
     figures: dict[str, float],
     initial: NetworkFile | None,
 ) -> NetworkInfo:

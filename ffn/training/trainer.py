@@ -48,6 +48,8 @@ _MAY_DIFFER = (
     "divergence_factor",
     "tensorboard",
     "devices",
+    "read_ahead",
+    "read_threads",
 )
 
 
@@ -69,6 +71,7 @@ class TrainSettings:
       log_seconds, log_steps: a line of the log is written when either has passed; 0 = not by this.
       divergence_factor: the run ends where the loss exceeds its lowest so far times this; see `Measures`.
       tensorboard: whether the log has event files.
+      read_ahead, read_threads: examples that are prepared ahead, and the threads that do it.
       examples: see `ExampleSettings`.
     """
 
@@ -87,6 +90,8 @@ class TrainSettings:
     log_steps: int = 0
     divergence_factor: float = 10.0
     tensorboard: bool = True
+    read_ahead: int = 0
+    read_threads: int = 0
     examples: ExampleSettings = field(default_factory=ExampleSettings)
 
     @property
@@ -146,15 +151,22 @@ def train(
         model.set_weights([initial[name] for name in variable_shapes(architecture)])
     devices = usable_devices(settings.devices, settings.batch_size)
     engine = Trainable(model, make_optimizer(settings.optimizer), settings.segment_threshold, devices)
-    stream = ExampleStream(
-        volumes, volume_weights, architecture, settings.examples, settings.batch_size, settings.seed
-    )
     start = "random" if initial is None else digest_of(initial)
     identity = _identity(architecture, settings, data, start, validation)
-    run = _Run(architecture, settings, run_dir, engine, stream, validation, identity)
-    run.on_checkpoint, run.on_keep = on_checkpoint, on_keep
-    run.restore()
-    run.loop()
+    with ExampleStream(
+        volumes,
+        volume_weights,
+        architecture,
+        settings.examples,
+        settings.batch_size,
+        settings.seed,
+        settings.read_ahead,
+        settings.read_threads,
+    ) as stream:
+        run = _Run(architecture, settings, run_dir, engine, stream, validation, identity)
+        run.on_checkpoint, run.on_keep = on_checkpoint, on_keep
+        run.restore()
+        run.loop()
     return TrainResult(run.averaged(), run.figures())
 
 
@@ -315,6 +327,7 @@ class _Run:
             **self.figures(),
             "step": self._step,
             "fovs_per_second": round(clock.rate(self._step) * self._settings.batch_size, 2),
+            "waiting_share": round(self._stream.waiting_share(), 4),
             "learning_rate": self._rate(self._step),
         }
 
