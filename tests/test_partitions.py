@@ -13,11 +13,18 @@ from training_cases import blobs, two_slabs
 
 from ffn.training import centres as centres_module
 from ffn.training.centres import CentreRule, find_centres, survey
-from ffn.training.partitions import NO_OBJECT, block_classes, partition_classes
+from ffn.training.partitions import NO_OBJECT, block_classes
 from volumes.arrays import ArrayVolume
 from volumes.box import Box
 
 RULE = CentreRule((2, 3, 1), (3, 4, 5), (0.2, 0.4, 0.8), min_object_voxels=500, clearance=1.5)
+
+
+def partition_classes(labels, radius, thresholds, min_object_voxels):
+    """The classes of a whole volume."""
+    ids, counts = np.unique(labels, return_counts=True)
+    large = ids[counts >= min_object_voxels]
+    return block_classes(labels, Box.from_shape(labels.shape), large, radius, thresholds)
 
 
 def _counted(labels, radius, thresholds):
@@ -31,7 +38,7 @@ def _counted(labels, radius, thresholds):
     return classes
 
 
-def _centres(labels, rule=RULE, mask=None, folder=None, block=centres_module.BLOCK):
+def _centres(labels, rule=RULE, mask=None, folder=None, block=(192, 192, 192)):
     labels = ArrayVolume(labels)
     mask = None if mask is None else ArrayVolume(mask)
     return find_centres(labels, mask, rule, survey(labels, mask), folder, block)
@@ -57,7 +64,7 @@ def test_unlabelled_voxels_and_small_objects_have_no_class():
     labels = np.zeros((12, 12, 12), np.uint32)
     labels[2:5, 2:5, 2:5] = 7
     labels[6:, 6:, 6:] = 9
-    classes = partition_classes(labels, (1, 1, 1), min_object_voxels=100)
+    classes = partition_classes(labels, (1, 1, 1), (0.5,), min_object_voxels=100)
     np.testing.assert_array_equal(classes != NO_OBJECT, labels == 9)
 
 
@@ -108,6 +115,19 @@ def test_objects_are_measured_in_the_whole_volume_not_in_a_block():
     rule = replace(RULE, min_object_voxels=64 * 256, clearance=0)
     centres = _centres(labels, rule, block=(32, 32, 32))
     assert len(centres) == (64 - 6) * 256 * 1 and (_as_array(centres, labels.shape)[:, 8:24, 8:24] < 9).any()
+
+
+def test_no_more_is_read_at_a_time_than_a_block_and_what_is_around_it():
+    class Watched(ArrayVolume):
+        largest = 0
+
+        def _load(self, box):
+            self.largest = max(self.largest, box.size)
+            return super()._load(box)
+
+    labels = Watched(blobs((100, 66, 70), 3))
+    find_centres(labels, None, RULE, survey(labels, None, (32, 32, 32)), block=(32, 32, 32))
+    assert labels.largest <= (32 + 2 * 2) * (32 + 2 * 3) * (32 + 2 * 2)
 
 
 def test_classes_are_drawn_equally_and_their_voxels_too():

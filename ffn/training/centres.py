@@ -24,14 +24,12 @@ import fastremap
 import numpy as np
 
 from ffn.training.partitions import NO_OBJECT, THRESHOLDS, block_classes
-from ffn.training.volume_parts import blocks_of
+from ffn.training.volume_parts import BLOCK, blocks_of
 from jobs.pieces import PieceError, atomic_path, load_npz, save_npz
 from volumes.base import Volume
 from volumes.box import Box, Zyx
 
 BRICK = 32
-# A whole number of bricks; with the context of a wide field of view some 300 MB while it is worked on.
-BLOCK: Zyx = (192, 192, 192)
 # Counts up when the same inputs give other classes.
 _VERSION = 1
 
@@ -91,8 +89,9 @@ class Centres:
     def __init__(self, shape_zyx: Zyx, bricks: np.ndarray, counts: np.ndarray) -> None:
         self._bricks = bricks
         self._grid = _grid(shape_zyx)
-        self._before = np.cumsum(counts, axis=0)
-        self.counts: np.ndarray = self._before[-1]
+        # By class, since a draw searches along the bricks of one.
+        self._up_to = np.ascontiguousarray(np.cumsum(counts, axis=0).T)
+        self.counts: np.ndarray = self._up_to[:, -1]
         self._present = np.flatnonzero(self.counts)
 
     def __len__(self) -> int:
@@ -107,9 +106,9 @@ class Centres:
         """
         of_class = int(self._present[rng.integers(len(self._present))])
         number = int(rng.integers(self.counts[of_class]))
-        before = self._before[:, of_class]
-        brick = int(np.searchsorted(before, number, side="right"))
-        within = number - (int(before[brick - 1]) if brick else 0)
+        up_to = self._up_to[of_class]
+        brick = int(np.searchsorted(up_to, number, side="right"))
+        within = number - (int(up_to[brick - 1]) if brick else 0)
         flat = int(np.flatnonzero(self._bricks[brick] == of_class)[within])
         corner, inner = np.unravel_index(brick, self._grid), np.unravel_index(flat, (BRICK,) * 3)
         z, y, x = (int(c) * BRICK + int(i) for c, i in zip(corner, inner, strict=True))

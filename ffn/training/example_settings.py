@@ -86,7 +86,12 @@ def canvas_shape(architecture: Architecture, settings: ExampleSettings) -> Zyx:
 
 
 def for_voxel_size(settings: ExampleSettings, voxel_size_nm: SizeNm) -> ExampleSettings:
-    """The settings with axes exchanged only where voxels (zyx, nm) are equally long too."""
+    """The settings with axes exchanged only where voxels are equally long too.
+
+    Args:
+      settings: with groups of axes that are alike in field of view and deltas.
+      voxel_size_nm: zyx, of the volume that examples are made of.
+    """
     groups = (_split(group, voxel_size_nm) for group in settings.augmentation.permute_axes)
     alike = tuple(group for parts in groups for group in parts)
     return replace(settings, augmentation=replace(settings.augmentation, permute_axes=alike))

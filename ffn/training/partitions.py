@@ -23,31 +23,6 @@ THRESHOLDS = (0.025, 0.05, 0.075, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 NO_OBJECT = 255
 
 
-def partition_classes(
-    labels: np.ndarray,
-    radius_zyx: Zyx,
-    thresholds: Sequence[float] = THRESHOLDS,
-    min_object_voxels: int = 10_000,
-) -> np.ndarray:
-    """The class of every voxel: how many thresholds its share of same-object voxels reaches.
-
-    The share is taken over the box of ±radius around the voxel, cut at the volume's border as if
-    nothing of the object lay outside.
-
-    Args:
-      labels: integer (z, y, x), 0 = no object.
-      radius_zyx: half size of the box in voxels.
-      thresholds: ascending shares, at most 254.
-      min_object_voxels: smaller objects count as no object.
-
-    Returns:
-      uint8 (z, y, x): 0 … len(thresholds), `NO_OBJECT` where there is none.
-    """
-    ids, counts = fastremap.unique(labels, return_counts=True)
-    large = ids[(counts >= min_object_voxels) & (ids != 0)]
-    return block_classes(labels, Box.from_shape(labels.shape), large, radius_zyx, thresholds)
-
-
 def block_classes(
     labels: np.ndarray,
     core: Box,
@@ -55,9 +30,11 @@ def block_classes(
     radius_zyx: Zyx,
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> np.ndarray:
-    """The classes of a block out of its labels and those around it.
+    """The class of every voxel of a block: how many thresholds its share of same-object voxels reaches.
 
-    Memory is a few times that of the labels; work is linear in the bounding boxes of the objects.
+    The share is taken over the box of ±radius around the voxel, cut at the volume's border as if nothing of
+    the object lay outside. Memory is a few times that of the labels; work is linear in the bounding boxes of
+    the objects.
 
     Args:
       labels: integer (z, y, x) of the block and its context: the radius on every side, less where the volume
@@ -69,7 +46,7 @@ def block_classes(
       thresholds: ascending shares, at most 254.
 
     Returns:
-      uint8 of the core's shape, as `partition_classes` says.
+      uint8 of the core's shape: 0 … len(thresholds), `NO_OBJECT` where there is none.
     """
     dense, numbers = fastremap.renumber(labels, in_place=False)
     dense = dense.astype(np.int32, copy=False)

@@ -16,10 +16,16 @@ import numpy as np
 from configs import ConfigView, box_bounds
 from ffn.network import Architecture
 from ffn.training.annotated import require_finite, require_object_ids
-from ffn.training.centres import BLOCK
 from ffn.training.example_settings import ExampleSettings
 from ffn.training.training_volume import TrainingVolume
-from ffn.training.volume_parts import VolumePart, any_of_block, blocks_of, bytes_of, held_in_memory
+from ffn.training.volume_parts import (
+    BLOCK,
+    VolumePart,
+    any_of_block,
+    blocks_of,
+    bytes_of,
+    held_in_memory,
+)
 from jobs.pieces import load_npz, save_npz
 from jobs.progress import Progress
 from volumes import Box, Volume, VolumeError, downsample_image, downsample_labels, open_volume, whole_factors

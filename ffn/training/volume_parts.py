@@ -19,6 +19,9 @@ from volumes.base import Volume
 from volumes.box import Box, Zyx
 from volumes.resample import downsample_image
 
+# Voxels (zyx) that are read at a time where a whole volume is gone through: a whole number of bricks of
+# `ffn.training.centres`, which takes some 300 MB for it with the context of a wide field of view.
+BLOCK: Zyx = (192, 192, 192)
 Coarser: TypeAlias = Callable[[np.ndarray, Zyx], np.ndarray]
 
 
@@ -69,10 +72,18 @@ def any_of_block(mask: np.ndarray, factors: Zyx) -> np.ndarray:
     return (downsample_image((mask != 0).astype(np.float32), factors) > 0).astype(mask.dtype)
 
 
-def held_in_memory(part: Volume) -> Volume:
-    """The same voxels, read once; the volume they came from is closed."""
+def held_in_memory(part: Volume, block: Zyx = BLOCK) -> Volume:
+    """The same voxels, read once; the volume they came from is closed.
+
+    Args:
+      part: the volume.
+      block: voxels (zyx) that are read at a time, since what they are made from may be much more.
+    """
     with part:
-        return ArrayVolume(part.read(), voxel_size_nm=part.voxel_size_nm, start=part.bounds.start)
+        voxels = np.empty(part.shape, part.dtype)
+        for box in blocks_of(part.bounds, block):
+            voxels[box.slices(part.bounds.start)] = part.read(box)
+        return ArrayVolume(voxels, voxel_size_nm=part.voxel_size_nm, start=part.bounds.start)
 
 
 def bytes_of(*volumes: Volume | None) -> int:
