@@ -35,8 +35,6 @@ from volumes.derived import preprocess_array, preprocessed
 from volumes.errors import NoVoxelSizeError
 from volumes.phantom import PhantomSpec, make_phantom
 
-Size = SizeNm
-
 
 class Annotated(NamedTuple):
     """An image with its objects on one grid, for reading; each (z, y, x) from (0, 0, 0) on.
