@@ -9,7 +9,7 @@ import io
 import shutil
 import signal
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -53,10 +53,7 @@ def open_page(site: Site, browser: Any) -> Iterator[Page]:
     context.set_default_timeout(30_000)
     found = context.new_page()
     found.goto(site.address)
-    found.fill("#login-name", "anna")
-    found.fill("#login-password", PASSWORD)
-    found.keyboard.press("Enter")
-    drawn(found)
+    log_in(found, "anna")
     yield found
     context.close()
 
@@ -71,6 +68,14 @@ def page(open_page: Page, site: Site) -> Page:
             open_page.keyboard.press("Escape")
             open_page.wait_for_timeout(200)
     return open_page
+
+
+def log_in(page: Page, name: str) -> None:
+    """Logs in by name and password, and waits for a task."""
+    page.fill("#login-name", name)
+    page.fill("#login-password", PASSWORD)
+    page.keyboard.press("Enter")
+    drawn(page)
 
 
 def drawn(page: Page) -> str:
@@ -171,6 +176,32 @@ def test_twenty_tasks_by_keys_only(page: Page, site: Site) -> None:
     assert {each["task"] for each in merges} == {task for task, key in given.items() if key == "y"}
 
 
+def test_a_no_is_taken_back_by_a_key_and_from_the_history(page: Page, site: Site) -> None:
+    task = drawn(page)
+    answer(page, "n")
+    sent(page)
+    page.keyboard.press("z")
+    page.wait_for_selector(f'body[data-task="{task}"]')
+    assert "Taken back" in page.inner_text("#mode-notice")
+    assert api(page, f"/api/tasks/{task}")["state"] == "leased"
+    answer(page, "n")
+    sent(page)
+    assert api(page, f"/api/tasks/{task}")["state"] == "settled"
+    page.keyboard.press("h")
+    row = f'li[data-task="{task}"]'
+    page.wait_for_selector(f"{row}.undone:has-text('taken back by anna')")
+    page.focus(f"{row}:not(.undone) button.take-back")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f'body[data-task="{task}"]')
+    page.wait_for_function(f"() => document.querySelectorAll('{row}.undone').length === 2")
+    page.keyboard.press("Escape")
+    drawn(page)
+    answer(page, "n")
+    sent(page)
+    log = [each for each in api(page, "/api/answers?limit=9")["answers"] if each["task"] == task]
+    assert [each["withdrawn_by"] for each in log] == [None, "anna", "anna"]
+
+
 def test_the_next_task_is_there_before_it_is_asked_for(page: Page) -> None:
     drawn(page)
     page.wait_for_selector("#ahead:has-text('2 more ready')")
@@ -262,10 +293,15 @@ def test_a_split_is_previewed_committed_and_undone(page: Page) -> None:
     page.wait_for_selector('body[data-mode="join"]')
 
 
+def middle(supervoxel: int) -> list[int]:
+    """Of a block, x, y, z in voxels."""
+    row, column = divmod(supervoxel - 1, COLUMNS)
+    return [4 + STEP * column + STEP // 2, 11 + 16 * (row + 1), 12]
+
+
 def centre_on(page: Page, supervoxel: int) -> None:
     """Moves the view to the middle of a block."""
-    row, column = divmod(supervoxel - 1, COLUMNS)
-    where = [4 + STEP * column + STEP // 2, 11 + 16 * (row + 1), 12]
+    where = middle(supervoxel)
     page.frames[1].evaluate(
         "(to) => { window.viewer.navigationState.position.value = Float32Array.from(to) }", where
     )
@@ -301,6 +337,120 @@ def test_both_sides_in_one_piece_split_it_and_an_undo_mends_it(page: Page) -> No
     assert piece in owner(page, piece)["supervoxels"]
     page.keyboard.press("Escape")
     page.wait_for_selector('body[data-mode="join"]')
+
+
+def look_at(page: Page, supervoxel: int) -> None:
+    """Looks for a block by its ID, and has it in the middle."""
+    page.keyboard.press("/")
+    page.keyboard.type(str(supervoxel))
+    page.keyboard.press("Enter")
+    page.wait_for_selector('body[data-mode="look"]')
+    centre_on(page, supervoxel)
+
+
+HERE = (
+    "() => String(window.viewer.layerManager.getLayerByName('cells').layer.getValueAt("
+    "window.viewer.navigationState.position.value, { pickedRenderLayer: null }))"
+)
+
+
+def here_becomes(page: Page, is_it: Callable[[int], bool]) -> int:
+    """Waits until the supervoxel in the middle of the view is a certain one."""
+    value = ""
+    for _ in range(100):
+        value = page.frames[1].evaluate(HERE)
+        if value.isdigit() and is_it(int(value)):
+            return int(value)
+        page.wait_for_timeout(300)
+    raise AssertionError(f"the viewer shows {value}")
+
+
+def test_a_piece_that_somebody_else_splits_is_seen_in_parts_without_reloading(
+    page: Page, browser: Any, site: Site
+) -> None:
+    piece = block(4, 8)
+    look_at(page, piece)
+    here_becomes(page, lambda value: value == piece)
+    context = browser.new_context(viewport=SIZE)
+    other = context.new_page()
+    other.set_default_timeout(60_000)
+    other.goto(site.address)
+    log_in(other, "ben")
+    x, y, z = middle(piece)
+    sides = [
+        [{"supervoxel": str(piece), "point_nm": [20.0 * z, 10.0 * y, 10.0 * (x + way)]}] for way in (-5, 5)
+    ]
+    body = {"neuron": owner(other, str(piece))["id"], "side_a": sides[0], "side_b": sides[1]}
+    edit = api(other, "/api/edits/split", {**body, "key": "split-by-ben"})
+    assert edit["kind"] == "supervoxel_split" and edit["person"] == "ben"
+    part = here_becomes(page, lambda value: value >= 2**62)
+    page.wait_for_selector(f"#neuron-panel:has-text('#{edit['id']}')")
+    look_at(other, piece)
+    here_becomes(other, lambda value: value == part)
+    assert api(page, f"/api/edits/{edit['id']}/undo", {"key": "undo-by-anna"})["target"] == edit["id"]
+    for tab in (page, other):
+        here_becomes(tab, lambda value: value == piece)
+    context.close()
+    page.keyboard.press("Escape")
+    page.wait_for_selector('body[data-mode="join"]')
+
+
+def test_two_neurons_are_joined_by_hand_and_by_keys_only(page: Page) -> None:
+    drawn(page)
+    first, second = str(block(1, 3)), str(block(3, 9))
+    assert owner(page, first)["id"] != owner(page, second)["id"]
+    page.keyboard.press("j")
+    page.wait_for_selector('body[data-mode="hand"]')
+    for slot, piece in enumerate((first, second), 1):
+        page.keyboard.press("/")
+        page.keyboard.type(piece)
+        page.keyboard.press("Enter")
+        page.wait_for_selector(f".split-side:nth-of-type({slot}):has-text('piece {piece}')")
+    page.wait_for_selector('section[data-ready="true"]')
+    page.keyboard.press("c")
+    page.wait_for_timeout(1500)
+    orange, blue, _ = colours(page)
+    page.keyboard.press("c")
+    # The two are far apart: only the 3-D view has both.
+    assert orange > 0.0003 and blue > 0.0003
+    page.keyboard.press("Enter")
+    page.wait_for_selector('body[data-mode="join"]')
+    assert owner(page, first)["id"] == owner(page, second)["id"]
+    (edit,) = api(page, "/api/edits?limit=1")["edits"]
+    assert edit["kind"] == "merge" and edit["supervoxels"] == sorted((first, second), key=int)
+    drawn(page)
+    page.keyboard.press("z")
+    page.wait_for_selector(".toast:has-text('was undone')")
+    assert owner(page, first)["id"] != owner(page, second)["id"]
+
+
+def test_a_join_of_two_cell_bodies_by_hand_says_why_not_and_is_forced(page: Page) -> None:
+    drawn(page)
+    bodies = [str(each) for each in BODIES]
+    (forced,) = (each for each in api(page, "/api/edits?limit=500")["edits"] if each["forced"])
+    api(page, f"/api/edits/{forced['id']}/undo", {"key": "apart-again"})
+    look_at(page, BODIES[0])
+    page.keyboard.press("j")
+    page.wait_for_selector(f".split-side:nth-of-type(1):has-text('piece {bodies[0]}')")
+    page.keyboard.press("/")
+    page.keyboard.type(bodies[1])
+    page.keyboard.press("Enter")
+    page.wait_for_selector('section[data-ready="true"]')
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#ask[open]:has-text('cell bodies 1 and 2')")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#ask:not([open])", state="attached")
+    assert owner(page, bodies[0])["id"] != owner(page, bodies[1])["id"] and now(page, "mode") == "hand"
+    page.keyboard.press("Enter")
+    for words in ("would join two cell bodies", "Two cell bodies in one neuron?"):
+        page.wait_for_selector(f"#ask[open]:has-text('{words}')")
+        page.keyboard.press("Shift+Tab")
+        page.keyboard.press("Enter")
+    page.wait_for_selector('body[data-mode="look"]')
+    (edit,) = api(page, "/api/edits?limit=1")["edits"]
+    assert edit["forced"] and edit["supervoxels"] == bodies
+    assert owner(page, bodies[0])["id"] == owner(page, bodies[1])["id"]
+    page.keyboard.press("Escape")
 
 
 def test_what_changed_meanwhile_is_shown_again(page: Page) -> None:
@@ -350,14 +500,17 @@ def test_two_tabs_have_tasks_of_their_own(page: Page, site: Site) -> None:
     assert api(page, f"/api/tasks/{held}")["state"] in ("open", "leased")
 
 
-def test_a_killed_server_loses_nothing_and_does_nothing_twice(page: Page, site: Site) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_server_that_ends_loses_nothing_and_does_nothing_twice(
+    page: Page, site: Site, number: signal.Signals
+) -> None:
     drawn(page)
     page.wait_for_selector("#ahead:has-text('2 more ready')")
     before = len(counted(site))
     shown = [now(page, "task")]
     page.wait_for_timeout(170)
     page.keyboard.press("n")
-    site.end(signal.SIGKILL)
+    site.end(number)
     page.wait_for_selector(f'body[data-task]:not([data-task="{shown[0]}"])')
     shown.append(now(page, "task"))
     answer(page, "n")
@@ -408,14 +561,81 @@ def test_who_may_only_read_gets_no_tasks(browser: Any, site: Site) -> None:
     context.close()
 
 
-def test_every_control_has_a_name(page: Page) -> None:
+ROLES = {
+    "button",
+    "textbox",
+    "combobox",
+    "link",
+    "searchbox",
+    "dialog",
+    "alertdialog",
+    "complementary",
+    "Iframe",
+}
+
+
+def nameless(page: Page) -> list[str]:
+    """Controls that a screen reader could only tell the role of."""
+    tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+    shown = [each for each in tree if not each["ignored"] and each["role"]["value"] in ROLES]
+    assert shown
+    return [each["role"]["value"] for each in shown if not each.get("name", {}).get("value", "").strip()]
+
+
+def test_every_control_has_a_name_for_screen_readers(page: Page) -> None:
     drawn(page)
-    nameless = page.evaluate(
-        "() => [...document.querySelectorAll('button, input, select, iframe, dialog, aside')]"
-        ".filter((each) => !(each.getAttribute('aria-label') || each.title || each.textContent.trim()"
-        " || each.labels?.length)).map((each) => each.outerHTML)"
-    )
-    assert nameless == []
+    assert nameless(page) == [], "at a task"
+    for keys, where in (
+        (["h"], "#history:not([hidden])"),
+        (["Escape", "?"], "#help[open]"),
+        (["Escape", "j"], 'body[data-mode="hand"]'),
+        (["Escape", "t"], 'body[data-mode="split"]'),
+    ):
+        for key in keys:
+            page.keyboard.press(key)
+        page.wait_for_selector(where)
+        assert nameless(page) == [], where
+    page.keyboard.press("Escape")
+
+
+def test_tab_goes_through_the_page_from_its_top(page: Page) -> None:
+    drawn(page)
+    page.evaluate("() => { document.activeElement.blur(); getSelection().removeAllRanges(); }")
+    page.focus("#search")
+    order = ["search"]
+    focused = "() => document.activeElement.id || document.activeElement.textContent"
+    while len(order) < 40 and order[-1] != "kinds":
+        page.keyboard.press("Tab")
+        order.append(page.evaluate(focused))
+    buttons = [
+        "context-button",
+        "centre-button",
+        "layout-button",
+        "split-button",
+        "join-button",
+        "undo-button",
+    ]
+    answers = ["answer-accept", "answer-reject", "answer-unknown", "answer-skip"]
+    wanted = ["search", "history-button", "help-button", "person", *buttons, *answers, "comment", "kinds"]
+    assert [each for each in order if each in wanted] == wanted
+    assert len(order) <= len(wanted) + 4, "the viewer does not hold whoever goes through the page"
+    page.evaluate("() => document.activeElement.blur()")
+
+
+def test_a_control_that_was_reached_by_keys_keeps_the_focus(page: Page) -> None:
+    drawn(page)
+    page.keyboard.press("t")
+    page.wait_for_selector('body[data-mode="split"]')
+    page.focus(".split-side:nth-of-type(2) > button")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".split-side:nth-of-type(2).active")
+    assert page.evaluate("() => document.activeElement.getAttribute('aria-label')") == "Side B"
+    page.evaluate("() => document.activeElement.blur()")
+    page.keyboard.press("Escape")
+    page.click("#split-button")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".toast:has-text('at least one point on each side')")
+    page.keyboard.press("Escape")
 
 
 def test_nothing_is_asked_of_other_machines(browser: Any, site: Site) -> None:

@@ -26,6 +26,13 @@ export function onAway(tell) {
   toldOfAway = tell;
 }
 
+let toldOfNews = () => {};
+
+/** Has `tell(answer)` called for every answer that says how far the log of edits has come. */
+export function onNews(tell) {
+  toldOfNews = tell;
+}
+
 const HEADERS = { "X-Requested-By": "proofread", "Content-Type": "application/json" };
 
 /**
@@ -66,7 +73,9 @@ async function asked(method, path, body, { keepalive = false } = {}) {
     throw new Away(lineOf(text) || "the server is busy", Number(response.headers.get("Retry-After")) || 0);
   }
   if (!response.ok) throw new Refusal(response.status, parsed(text) || {});
-  return text ? parsed(text) : null;
+  const found = text ? parsed(text) : null;
+  if (found?.last_edit !== undefined) toldOfNews(found);
+  return found;
 }
 
 export const get = (path) => request("GET", path);

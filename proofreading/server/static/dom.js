@@ -24,6 +24,17 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** Fills the panel; a control that was reached by keys keeps the focus where it is there again. */
+export function drawPanel(...children) {
+  const panel = byId("panel");
+  const focused = panel.contains(document.activeElement) && document.activeElement.matches(":focus-visible");
+  const name = focused ? nameOf(document.activeElement) : null;
+  panel.replaceChildren(...children);
+  if (name) [...panel.querySelectorAll("button, input")].find((each) => nameOf(each) === name)?.focus();
+}
+
+const nameOf = (element) => element.id || element.getAttribute("aria-label");
+
 /** A button with its key beside its words. */
 export function button(words, key, onclick, { kind = "", label = words, ...more } = {}) {
   const keys = key ? [make("kbd", { "aria-hidden": "true" }, key)] : [];
@@ -57,7 +68,7 @@ export function ask(title, line, choices) {
   const dialog = byId("ask");
   dialog.returnValue = "";
   const buttons = choices.map(([word, words, kind = ""]) => button(words, "", () => dialog.close(word), { kind }));
-  dialog.replaceChildren(make("h2", {}, title), make("p", {}, line), make("div.choices", {}, ...buttons));
+  dialog.replaceChildren(make("h2", { id: "ask-title" }, title), make("p", { id: "ask-line" }, line), make("div.choices", {}, ...buttons));
   dialog.showModal();
   buttons.at(-1).focus();
   return new Promise((resolve) => {

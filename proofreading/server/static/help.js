@@ -11,7 +11,7 @@ const KEYS = [
       ["U", "don't know: somebody else is asked"],
       ["S", "skip: asked again later"],
       ["M", "write a comment, which goes with the answer; Enter goes back"],
-      ["Z", "undo my last edit"],
+      ["Z", "take back what I did last: an edit, or an answer"],
     ],
   ],
   [
@@ -20,7 +20,8 @@ const KEYS = [
       ["C", "context: all other pieces, faintly"],
       ["R", "back to the decision point, at the first zoom"],
       ["L", "next layout: four panels, 3-D, slice and 3-D, slice"],
-      ["← → ↑ ↓ , .", "move; with the mouse: drag, wheel, Ctrl+wheel to zoom"],
+      ["← → ↑ ↓", "move in the plane; with the mouse: drag"],
+      [", .", "move along z; with the mouse: wheel, Ctrl+wheel to zoom"],
       ["/", "look for a neuron or piece by its ID"],
       ["Esc", "back to the task"],
     ],
@@ -38,9 +39,19 @@ const KEYS = [
     ],
   ],
   [
+    "Merge by hand",
+    [
+      ["J", "begin; the neuron that is looked at is A"],
+      ["1 2", "neuron A, neuron B"],
+      ["Shift+click", "choose it; P does so at the mouse or at the centre"],
+      ["/", "choose it by its ID"],
+      ["Enter", "join them"],
+    ],
+  ],
+  [
     "Page",
     [
-      ["H", "history of edits, with undo and redo of each"],
+      ["H", "history of edits and answers, with undo and redo"],
       ["?", "these keys"],
     ],
   ],

@@ -18,7 +18,7 @@ export const MODES = {
   refused: {
     word: "Join?",
     question: "Two cell bodies would come together. Does the blue piece belong to the orange cell?",
-    yes: "Yes, it does",
+    yes: "Yes: cut it off, join it here",
     no: "No, leave it where it is",
     guess: "one cell",
   },
@@ -37,6 +37,7 @@ export const MODES = {
     guess: "it goes on",
   },
   split: { word: "Split", question: "Put points on both sides of the cut, preview it, then commit." },
+  hand: { word: "Merge", question: "Choose two neurons, see both in colour, then join them." },
   look: { word: "Look", question: "This is one neuron. No task is being answered." },
   wait: { word: "Wait", question: "" },
 };

@@ -16,12 +16,23 @@ const PLACE = "place-point";
 const NOTHING = "do-nothing";
 export const LAYOUTS = ["4panel", "3d", "xy-3d", "xy"];
 
+// The decision point is a ring, through which it is seen; points of a split are discs, whose colour is that of the
+// pieces under them.
 const RING = `
 void main() {
   setPointMarkerSize(13.0);
   setPointMarkerBorderWidth(2.5);
   setPointMarkerColor(vec4(0.0, 0.0, 0.0, 0.0));
   setPointMarkerBorderColor(defaultColor());
+}
+`;
+
+const DISC = `
+void main() {
+  setPointMarkerSize(10.0);
+  setPointMarkerBorderWidth(2.5);
+  setPointMarkerColor(defaultColor());
+  setPointMarkerBorderColor(vec4(0.0, 0.0, 0.0, 1.0));
 }
 `;
 
@@ -42,7 +53,8 @@ const LONGEST_WAIT_MS = 15000;
  */
 export async function openViewer(frame, project, onPlace) {
   const size = [...project.voxel_size_nm].reverse();
-  let edition = 0;
+  let edition = project.last_voxel_edit;
+  let reloading = Promise.resolve();
   let context = true;
   let scene = null;
   let overlay = null;
@@ -107,7 +119,7 @@ export async function openViewer(frame, project, onPlace) {
         source: { url: "local://annotations", transform: { outputDimensions: dimensions() } },
         annotationColor,
         annotations: [],
-        shader: RING,
+        shader: annotationColor === POINT ? RING : DISC,
       })),
     ];
     if (project.layers.image) layers.unshift({ type: "image", name: "image", source: source("image") });
@@ -258,7 +270,12 @@ export async function openViewer(frame, project, onPlace) {
   }
 
   /** Reads the voxels anew, after supervoxels were split: `number` is that of the edit. */
-  async function reload(number) {
+  function reload(number) {
+    reloading = reloading.then(() => Number(number) > edition && readAnew(Number(number)));
+    return reloading;
+  }
+
+  async function readAnew(number) {
     edition = number;
     const state = JSON.parse(textOf(viewer.state.toJSON()));
     for (const one of state.layers) {

@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { byId } from "./dom.js";
 import { count, length } from "./units.js";
 
-const EVERY_MS = 20000;
+const EVERY_MS = 10000;
 
 /** Keeps the bar up to date; gives a function that does so at once. */
 export function watchProgress() {

@@ -9,6 +9,9 @@ const AHEAD = 3;
 const AWAY_AFTER_MS = 5 * 60 * 1000;
 const EMPTY_RETRY_MS = 15000;
 
+// From here to the next task is what a person waits.
+export const ANSWERED = "answered";
+
 /**
  * Makes the queue of a page.
  *
@@ -59,7 +62,9 @@ export function makeQueue(project, outbox, tell) {
       isFilling = false;
     }
     clearTimeout(retry);
-    if (!current && !isPaused) retry = setTimeout(fill, EMPTY_RETRY_MS);
+    if (current || isPaused) return;
+    tell.onEmpty(false);
+    retry = setTimeout(fill, EMPTY_RETRY_MS);
   }
 
   async function take(task) {
@@ -91,6 +96,7 @@ export function makeQueue(project, outbox, tell) {
   function answer(verdict, more = {}) {
     if (!current) return;
     const task = current;
+    performance.mark(ANSWERED);
     const seconds = Math.min(86400, Math.max(0.01, (performance.now() - shownAt) / 1000));
     submit(task, {
       lease: task.lease,
@@ -129,7 +135,7 @@ export function makeQueue(project, outbox, tell) {
       await again({ ...fresh, lease: task.lease });
       tell.onNotice("Its neurons changed since you saw it: look at this one again.", "warn");
     } else if (error.kind === "soma" && fresh) {
-      await again({ ...fresh, lease: task.lease });
+      await again({ ...fresh, lease: task.lease }, "soma");
       tell.onSoma(current, body, error.message);
     } else if (error.kind === "lease" && error.wasAway) {
       orphans.set(task.id, body);
@@ -143,11 +149,11 @@ export function makeQueue(project, outbox, tell) {
   }
 
   /** Shows a task again, before the one that is shown now. */
-  async function again(task) {
+  async function again(task, why = "again") {
     const shown = await withScene(task).catch(() => task);
     if (current) ready.unshift(current);
     ready.unshift(shown);
-    advance("again");
+    advance(why);
   }
 
   /** Looks anew at tasks of neurons that changed; those without a question go. */

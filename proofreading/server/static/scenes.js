@@ -9,6 +9,13 @@ export async function neuronOf(id) {
   return found.supervoxels ? found : null;
 }
 
+/** The neuron of a supervoxel now. */
+export async function ownerOf(supervoxel) {
+  const { neurons } = await get(`/api/search?q=${supervoxel}`);
+  const found = neurons.find((each) => each.supervoxels?.includes(supervoxel));
+  return found ?? neuronOf(neurons[0].id);
+}
+
 /**
  * A task with all that the page shows of it: `about` (its neurons, in the order of the task), `preview` (of the
  * cut that it proposes) and `scene`.
@@ -107,4 +114,12 @@ export function splitScene(neuron, others, sides, preview) {
 /** The scene of a neuron that was looked for. */
 export function neuronScene(neuron) {
   return { groups: [{ ids: neuron.supervoxels, color: PIECE_A }], marks: [], point_nm: neuron.point_nm };
+}
+
+/** The scene of two neurons that are to be joined by hand; either may be missing yet. */
+export function joinScene(slots) {
+  const there = slots.map((slot, index) => ({ ...slot, color: index ? PIECE_B : PIECE_A })).filter((each) => each.neuron);
+  const groups = there.map(({ neuron, color }) => ({ ids: neuron.supervoxels, color }));
+  const marks = there.filter((each) => each.point_nm).map(({ point_nm, color }) => ({ point_nm, color }));
+  return { groups, marks, point_nm: null };
 }

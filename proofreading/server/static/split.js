@@ -1,9 +1,9 @@
 // Splitting a neuron by hand: points on both sides, a preview of what the cut would do, and the commit.
 
-import { get, newKey } from "./api.js";
+import { newKey } from "./api.js";
 import { button, make, swatch } from "./dom.js";
 import { PIECE_A, PIECE_B } from "./modes.js";
-import { neuronOf, previewOf, splitScene } from "./scenes.js";
+import { ownerOf, previewOf, splitScene } from "./scenes.js";
 import { length, pieces } from "./units.js";
 
 const SIDES = ["A", "B"];
@@ -16,7 +16,8 @@ const COLORS = [PIECE_A, PIECE_B];
  *   until then).
  * @param page functions: draw(element), show(scene), pick(), notice(line, kind), send(path, body), leave(),
  *   done(edit, isReadAnew).
- * @returns { key, place }: what the page calls for keys and for clicks in the viewer.
+ * @returns { key, place, refresh }: what the page calls for keys, for clicks in the viewer, and when others
+ *   changed neurons.
  */
 export function beginSplit({ neuron, others }, page) {
   let sides = [[], []];
@@ -96,9 +97,18 @@ export function beginSplit({ neuron, others }, page) {
 
   /** After a conflict: the neuron as it is now, with the points that are still its own. */
   async function lookAnew() {
-    neuron = await ownerOf(sides[0][0].supervoxel);
+    neuron = await ownerOf(sides.flat()[0]?.supervoxel ?? neuron.supervoxels[0]);
     const known = new Set(neuron.supervoxels);
     sides = sides.map((side) => side.filter(({ supervoxel }) => known.has(supervoxel)));
+  }
+
+  /** Others changed neurons. */
+  async function refresh(changed) {
+    if (isBusy || !neuron || !changed.has(neuron.id)) return;
+    await busy(lookAnew);
+    preview = null;
+    page.notice("The neuron was changed by somebody else: this is how it is now.", "warn");
+    draw();
   }
 
   function key(name) {
@@ -180,12 +190,5 @@ export function beginSplit({ neuron, others }, page) {
   }
 
   draw();
-  return { key, place };
-}
-
-/** The neuron of a supervoxel now. */
-async function ownerOf(supervoxel) {
-  const { neurons } = await get(`/api/search?q=${supervoxel}`);
-  const found = neurons.find((each) => each.supervoxels?.includes(supervoxel));
-  return found ?? neuronOf(neurons[0].id);
+  return { key, place, refresh };
 }
