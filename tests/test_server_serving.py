@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -11,7 +12,9 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -25,6 +28,7 @@ from proofreading.migrations import bring_up_to_date
 from proofreading.server import accounts, backup
 from proofreading.server.guards import is_loopback, known_hosts
 from proofreading.server.limits import Rate, RateLimiter
+from proofreading.tables import METADATA
 
 
 @contextlib.contextmanager
@@ -66,13 +70,13 @@ def test_a_server_from_its_link_to_its_end_and_again(tmp_path: Path) -> None:
         assert ten_gigabytes(address, client) == 413
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
-    with sqlite3.connect(tmp_path / "out/decisions.sqlite") as database:
-        assert database.execute("SELECT count(*) FROM leases").fetchone() == (0,)
     port = address.rpartition(":")[2]
     with running(config, "--port", port) as (process, address, fresh):
         assert client.get("/api/me").status_code == 200, "a session lasts longer than a server"
         again = client.post(f"/api/tasks/{task['id']}/answer", json=body)
         assert again.json()["edit"] == "1", "an answer whose receipt was lost counts once"
+        held = {"lease": other["lease"]}
+        assert client.post(f"/api/tasks/{other['id']}/heartbeat", json=held).status_code == 200
         assert client.post("/api/session", json={"token": token}).status_code == 401
         assert client.post("/api/session", json={"token": fresh}).status_code == 200
         assert client.get("/metrics").text.count("proofread_last_edit 1") == 1
@@ -82,6 +86,72 @@ def test_a_server_from_its_link_to_its_end_and_again(tmp_path: Path) -> None:
     refused = [line for line in lines if line.get("status") == 413]
     assert len(refused) == 1 and "larger than" in refused[0]["refused"]
     assert token not in (tmp_path / "out/proofreading/server.log").read_text()
+
+
+@pytest.mark.slow
+def test_a_server_that_is_told_to_end_amid_traffic_finishes_and_loses_nothing(tmp_path: Path) -> None:
+    config = write_project(tmp_path)
+    with open_database(tmp_path / "out/decisions.sqlite") as database:
+        bring_up_to_date(database)
+        for number in range(4):
+            accounts.add_person(database, f"worker{number}", "proofread", PASSWORD)
+    sent: dict[str, str] = {}
+    refused: list[int] = []
+
+    def change(client: httpx.Client, path: str, key: str, **body: str) -> str:
+        """The number of the edit; empty where it was refused. Keys without an answer stay in `sent`."""
+        sent[key] = ""
+        found = client.post(path, json={**body, "key": key})
+        if found.status_code == 200:
+            sent[key] = str(found.json()["id"])
+        elif found.status_code in (409, 429):
+            del sent[key]
+            time.sleep(0.01)
+        else:
+            refused.append(found.status_code)
+        return sent.get(key, "")
+
+    def work(address: str, person: str) -> None:
+        """Joins two neurons and parts them, without a pause, until the server is gone."""
+        with httpx.Client(base_url=address, headers=OURS, timeout=30) as client:
+            client.post("/api/session", json={"name": person, "password": PASSWORD})
+            with contextlib.suppress(httpx.TransportError):
+                for turn in itertools.count():
+                    key = f"{person}-{turn:06d}"
+                    edit = change(client, "/api/edits/merge", key, a="3", b="4")
+                    if edit:
+                        change(client, f"/api/edits/{edit}/undo", f"{key}-undo")
+
+    with running(config) as (process, address, token):
+        (task,) = logged_in(address, token).get("/api/tasks/next?kinds=join").json()["tasks"]
+        people = [threading.Thread(target=work, args=(address, f"worker{n}")) for n in range(4)]
+        for each in people:
+            each.start()
+        wait_until(lambda: len(sent) > 60)
+        begun = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0 and time.monotonic() - begun < 20
+        for each in people:
+            each.join()
+        assert process.stderr is not None and "Traceback" not in process.stderr.read()
+    assert refused == []
+    with sqlite3.connect(tmp_path / "out/decisions.sqlite") as copy:
+        log = dict(copy.execute("SELECT client_key, id FROM edits"))
+    acknowledged = {key: int(edit) for key, edit in sent.items() if edit}
+    assert len(acknowledged) > 20 and acknowledged.items() <= log.items(), "all that was answered is there"
+    assert set(log) <= set(sent), "and nothing else"
+    with running(config, "--port", address.rpartition(":")[2]) as (process, address, token):
+        again = logged_in(address, token)
+        body = {"lease": task["lease"], "verdict": "unknown", "key": "answer-after", "versions": {}}
+        kept = again.post(f"/api/tasks/{task['id']}/answer", json=body)
+        assert kept.status_code == 200, "leases outlive the server"
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def is_second_refused(config: Path) -> bool:
@@ -198,7 +268,7 @@ def test_a_name_that_is_none(name: str, tmp_path: Path) -> None:
 def test_the_tables_of_accounts_are_those_of_their_migration(tmp_path: Path) -> None:
     with open_database(tmp_path / "a.sqlite") as made, open_database(tmp_path / "b.sqlite") as migrated:
         with made.writing() as connection:
-            accounts.METADATA.create_all(connection, tables=[accounts.persons, accounts.sessions])
+            METADATA.create_all(connection, tables=[accounts.persons, accounts.sessions])
         bring_up_to_date(migrated)
     for table in ("proofread_persons", "proofread_sessions"):
         columns = [

@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 from served_project import LARGE, client_of, point_nm, served
 
-from proofreading.server.served import ServedProject
+from proofreading.server.served import ServedProject, open_project
 
 
 @pytest.fixture
@@ -115,16 +115,16 @@ def test_nobody_gets_a_task_that_is_with_somebody_else(project: ServedProject) -
     assert stolen.status_code == 410 and project.state.last_edit == 0
 
 
-def test_closing_the_server_returns_what_was_handed_out(project: ServedProject) -> None:
+def test_who_has_a_task_has_it_after_a_restart(project: ServedProject) -> None:
     client = client_of(project, "worker")
-    handed = joins(client, 2)
-    answer(client, handed[0], "reject")
-    assert len(project.leases) == 1
-    database = project.state.database
+    first, second = joins(client, 2)
+    answer(client, first, "reject")
     project.close()
-    with database.reading() as connection:
-        assert connection.exec_driver_sql("SELECT count(*) FROM leases").scalar() == 0
-    database.close()
+    again = open_project(project.config, hosts=project.hosts)
+    others = joins(client_of(again, "boss"), 20)
+    assert second["id"] not in {each["id"] for each in others}
+    assert answer(client_of(again, "worker"), second, "reject").json()["settled"]
+    again.close()
 
 
 def test_a_no_is_taken_back_by_whoever_gave_it_or_an_admin(project: ServedProject) -> None:

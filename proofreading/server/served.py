@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from configs import ConfigView
-from proofreading.errors import LeaseError
 from proofreading.lengths import Lengths, lengths_of
 from proofreading.pictures import PictureQueue, open_pictures
 from proofreading.queue import TaskQueue
@@ -45,7 +43,6 @@ class ServedProject:
       limiter: counts requests.
       metrics: figures of requests.
       previews: of splits of supervoxels, as layers.
-      leases: tasks that were handed out and not answered yet, by the word of their lease.
     """
 
     config: ConfigView
@@ -59,7 +56,6 @@ class ServedProject:
     limiter: RateLimiter = field(default_factory=RateLimiter)
     metrics: Metrics = field(default_factory=Metrics)
     previews: Previews = field(default_factory=Previews)
-    leases: dict[str, int] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -72,19 +68,19 @@ class ServedProject:
         return open_pictures(self.config)
 
     def length_nm(self, neuron: int) -> float:
-        """The length of a neuron: those of its supervoxels added up. Raises UnknownError."""
-        return float(self.lengths.of(self.state.supervoxels_of(neuron)).sum())
+        """The length of a neuron: those of its supervoxels added up. Raises UnknownError.
+
+        A part of a supervoxel that was split is not measured; it counts as the mean of all, as in the queue.
+        """
+        mean = float(self.lengths.nm.mean()) if self.lengths.nm.size else 0.0
+        return float(self.lengths.of(self.state.supervoxels_of(neuron), otherwise=mean).sum())
 
     def now(self) -> dict[str, int]:
         """How far the log has come, for pages to see that something of theirs has changed."""
         return {"last_edit": self.state.last_edit, "last_voxel_edit": self.state.last_voxel_edit}
 
     def close(self) -> None:
-        """Ends it; what was handed out and not answered returns to the queue. May be called twice."""
-        while self.leases:
-            lease, task = self.leases.popitem()
-            with suppress(LeaseError):
-                self.queue.release(task, lease)
+        """Ends it. Leases stay: whoever has a task goes on after a restart, or the lease ends."""
         self.pictures.close()
         self.state.close()
 

@@ -1,7 +1,8 @@
 """Runs the server until it is told to end.
 
 One server works on a project at a time. It ends on an interrupt or SIGTERM: no new connection is taken,
-requests that are under way are answered, leases return to the queue, and the database is closed.
+requests that are under way are answered, and the database is closed. Sessions and leases outlive it, so that
+pages go on with their tasks when it is started again.
 """
 
 from __future__ import annotations

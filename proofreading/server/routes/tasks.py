@@ -31,7 +31,6 @@ def _next_tasks(
     # Before the tasks are: a page is told of an edit again rather than not at all.
     now = project.now()
     leased = project.queue.next(person.name, n, wanted)
-    project.leases.update({each.lease: each.task.id for each in leased})
     return {"tasks": [_leased_json(each) for each in leased], **now}
 
 
@@ -58,9 +57,7 @@ def _show_task(task: PathId, project: Project, person: Reader) -> dict[str, Any]
 @router.post("/tasks/{task}/lease")
 def _lease(task: PathId, project: Project, person: Proofreader) -> dict[str, Any]:
     """Leases a certain task, such as one whose answer was taken back."""
-    leased = project.queue.lease(task, person.name)
-    project.leases[leased.lease] = leased.task.id
-    return _leased_json(leased)
+    return _leased_json(project.queue.lease(task, person.name))
 
 
 @router.post("/tasks/{task}/heartbeat")
@@ -73,7 +70,6 @@ def _heartbeat(task: PathId, body: Lease, project: Project, person: Proofreader)
 def _release(task: PathId, body: Lease, project: Project, person: Proofreader) -> dict[str, str]:
     """Gives a task back unanswered."""
     project.queue.release(task, body.lease)
-    project.leases.pop(body.lease, None)
     return {"id": str(task)}
 
 
@@ -95,7 +91,6 @@ def _answer_task(task: PathId, body: Answer, request: Request, project: Project,
         )
     except (ConflictError, SomaError) as error:
         return answer_refused(request, error, {"task": project.queue.task(task).to_dict()})
-    project.leases.pop(body.lease, None)
     return {
         "task": outcome.task.to_dict(),
         "settled": outcome.settled,
