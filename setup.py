@@ -1,7 +1,7 @@
 """The distribution: what is installed, what it needs, and the commands it brings.
 
-Dependencies have lower bounds only: the oldest releases the test suite passed with, all of them together, on
-the oldest Python. `tests/oldest.txt` has the commands that repeat this, and what it leaves out;
+Dependencies have lower bounds only. `tests/oldest.txt` has them as exact releases, the commands that install
+all of them together on the oldest Python and run the tests there, and what was run so far;
 `tests/test_packaging.py` keeps the list equal to what the code imports, and to that file.
 """
 

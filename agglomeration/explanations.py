@@ -185,7 +185,9 @@ def _best_chain(edges: ScoredEdges, start: int, end: int) -> ScoredEdges:
     first, second = positions_of(ids, edges.id_a), positions_of(ids, edges.id_b)
     rank = np.empty(len(edges), np.int64)
     rank[np.lexsort((edges.id_b, edges.id_a, -edges.certainty))] = np.arange(1, len(edges) + 1)
-    graph = coo_array((rank.astype(np.float64), (first, second)), shape=(ids.size, ids.size))
+    # Releases of scipy for Python 3.10 find no tree in a graph with indices of 64 bits.
+    ends = (first.astype(np.int32), second.astype(np.int32))
+    graph = coo_array((rank.astype(np.float64), ends), shape=(ids.size, ids.size))
     tree = minimum_spanning_tree(graph.tocsr())
     here, target = (int(np.searchsorted(ids, np.uint64(i))) for i in (end, start))
     _, before = breadth_first_order(tree, target, directed=False)

@@ -254,7 +254,8 @@ def _best_set(segments: np.ndarray, objects: np.ndarray, iou: np.ndarray) -> np.
     own = np.arange(rows)
     cost = np.concatenate([2 - iou, np.full(rows, 2.0 * rows + 2)])
     ends = (np.concatenate([row, own]), np.concatenate([column, columns + own]))
-    costs = csr_array((cost, ends), shape=(rows, columns + rows))
+    # Before release 1.15, scipy takes no indices of 64 bits here.
+    costs = csr_array((cost, tuple(each.astype(np.int32) for each in ends)), shape=(rows, columns + rows))
     assigned_row, assigned = min_weight_full_bipartite_matching(costs)
     partner = np.empty(rows, np.int64)
     partner[assigned_row] = assigned
