@@ -67,7 +67,8 @@ export function onEmpty(isAsking, isAway = false) {
   setMode("wait", "No task is open for you now");
   page.viewer.show(NOTHING);
   const line = "New ones come as others answer, and as the page asks again every few seconds.";
-  drawPanel(plainPanel("All done", line, button("Ask again", "", () => page.queue.fill())));
+  const title = byId("kinds").value ? "None of this kind" : "All done";
+  drawPanel(plainPanel(title, line, button("Ask again", "", () => page.queue.fill())));
 }
 
 export function onPaused() {
