@@ -5,14 +5,14 @@
     python -m benchmarks.accuracy --seeds 1,2,3 --calibration FILE.json --folder out/accuracy
 
 For each seed a default phantom is made and the chain run on it (`configs/multiresolution.textproto`: forward,
-reversed, coarse, consensus, multiresolution, and, with an `agglomeration` section, agglomerated and
-constrained). VOI, adapted Rand error and coverage are printed per seed and as a mean, unsegmented voxels
-counted as one object, ("seg.") left out, and ("common") over the voxels that all stages but the coarse one
-have segmented, so that no stage gains by leaving some out; then expected run lengths against skeletons of the
-true objects (kimimaro, scale 3, constant 400 nm, at least 1000 voxels), splits and mergers per mm. Of
-accepted merges precision and recall are pooled over the seeds. The gap closed is (nERL after - before) /
-(1 - before); beside it stands what the right answer to every candidate pair would close, since mergers inside
-supervoxels stay.
+reversed, coarse, consensus, multiresolution, and, with an `agglomeration` section, agglomerated, constrained,
+and proofread_10 to proofread_100 after so many percent of the decisions in the queue). VOI, adapted Rand
+error and coverage are printed per seed and as a mean, unsegmented voxels counted as one object, ("seg.") left
+out, and ("common") over the voxels that all stages but the coarse one have segmented, so that no stage gains
+by leaving some out; then expected run lengths against skeletons of the true objects (kimimaro, scale 3,
+constant 400 nm, at least 1000 voxels), splits and mergers per mm. Of accepted merges precision and recall are
+pooled over the seeds. The gap closed is (nERL after - before) / (1 - before); beside it stands what the right
+answer to every candidate pair would close, since mergers inside supervoxels stay.
 
 Seeds that a network or calibration states it was trained on are refused. With `--folder` the projects stay
 there, and a benchmark that was interrupted goes on.

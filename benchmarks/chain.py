@@ -2,6 +2,8 @@
 
 Run lengths are against skeletons of the true objects. `perfect` are the supervoxels after the right answer to
 every candidate pair: no agglomeration of them can come further, since a merger inside a supervoxel stays.
+`proofread_N` are the neurons after N % of the decisions in the queue, in our order and all right; supervoxels
+stay whole in them.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ import numpy as np
 from benchmarks.merge_gains import AFTER, PERFECT
 from configs import ConfigView
 
+# Of the decisions in the queue, after which the proofread stages are.
+PERCENTS = (10, 20, 50, 100)
 Stages = dict[str, dict[str, Any]]
 
 
@@ -71,7 +75,20 @@ def _agglomerate(config: ConfigView, keep: Any, stages: Stages) -> dict[str, Any
         stages[name] |= {"pairs": len(done.scores), "fovs": fovs, "merges_tried": counts.tried}
         stages[name] |= {"merges_refused": counts.refused, "cell_bodies": counts.cell_bodies}
     neurons = {AFTER[0]: done.decided.agglomerated, AFTER[1]: done.decided.constrained}
-    return {**neurons, PERFECT: done.scores}
+    return {**neurons, **_proofread(config), PERFECT: done.scores}
+
+
+def _proofread(config: ConfigView) -> dict[str, Any]:
+    """The neurons after parts of the decisions in the queue, answered from ground truth in our order."""
+    from agglomeration.database import open_database
+    from agglomeration.decided_pairs import database_of
+    from proofreading.simulate import neurons_after
+    from proofreading.simulated_project import simulated
+
+    with open_database(database_of(config), create=False) as database:
+        about = simulated(config, database)
+    found = neurons_after(about, [percent / 100 for percent in PERCENTS])
+    return {f"proofread_{percent}": each for percent, each in zip(PERCENTS, found, strict=True)}
 
 
 def _examine(config: ConfigView, neurons: dict[str, Any], stages: Stages) -> None:
@@ -93,8 +110,9 @@ def _examine(config: ConfigView, neurons: dict[str, Any], stages: Stages) -> Non
         truth_of_scores = truth_of_pairs(scores.id_a, scores.id_b, true_objects(overlaps))
         stages[AFTER[0]]["accepted_by"] = _accepted_by(config, scores, truth_of_scores)
         neurons[PERFECT] = _right_answers(overlaps, scores, truth_of_scores)
-        figures = table_metrics(merged_table(overlaps, neurons[PERFECT]))
-        stages[PERFECT] = {**figures, "objects": np.unique(neurons[PERFECT].neurons).size}
+        for name in (name for name in neurons if name not in stages):
+            figures = table_metrics(merged_table(overlaps, neurons[name]))
+            stages[name] = {**figures, "objects": np.unique(neurons[name].neurons).size}
     fine = [n for n in volumes if n not in workspace.passes or workspace.passes[n].factors == (1, 1, 1)]
     common = np.where(np.logical_and.reduce([labels[name] > 0 for name in fine]), truth, 0)
     for name in fine:

@@ -17,12 +17,15 @@ Outcome: for each order the normalised expected run length, strict, after each d
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from agglomeration.neurons import NeuronMap
 from proofreading.agenda import Agenda, Entry, Rank, by_value
 from proofreading.decided import Decisions
 from proofreading.errors import ProofreadingError
@@ -99,18 +102,37 @@ def simulate(
     nerl, seconds = [run.nerl], [0.0]
     verdicts: list[str] = []
     kinds: list[str] = []
-    while most is None or len(verdicts) < most:
-        entry = run.agenda.take()
-        if entry is None:
-            break
-        reply = run.oracle.answer(entry.candidate, run.neurons)
-        run.apply(entry.candidate, reply)
-        run.agenda.remove(entry.candidate.id)
+    for each, reply in itertools.islice(run.decisions(), most):
         nerl.append(run.nerl)
-        seconds.append(seconds[-1] + about.seconds[entry.candidate.kind])
+        seconds.append(seconds[-1] + about.seconds[each.kind])
         verdicts.append(reply.verdict.value)
-        kinds.append(entry.candidate.kind.value)
+        kinds.append(each.kind.value)
     return Curve(order, np.array(nerl), np.array(seconds) / 3600, tuple(verdicts), tuple(kinds))
+
+
+def neurons_after(about: Simulated, shares: Sequence[float], order: str = "value") -> list[NeuronMap]:
+    """The neurons after a part of the decisions that there are in an order, none of them wrong.
+
+    A supervoxel that the oracle splits counts with its main part: as a whole it is still a merger.
+
+    Args:
+      about: the queue and its truth.
+      shares: of the decisions, each 0 to 1.
+      order: one of `ORDERS`.
+
+    Raises:
+      ProofreadingError: an order that there is not, or a share out of range.
+    """
+    if not all(0 <= share <= 1 for share in shares):
+        raise ProofreadingError(f"the shares {list(shares)} of the decisions are not all 0 to 1; give such")
+    total = simulate(about, order).nerl.size - 1
+    found = []
+    for share in shares:
+        run = _Run(about, order, 0.0, 1)
+        for _ in itertools.islice(run.decisions(), math.ceil(share * total)):
+            pass
+        found.append(run.neurons.neurons_of_whole(about.decisions.supervoxels.tolist()))
+    return found
 
 
 def figures(curves: Mapping[str, Curve]) -> dict[str, Any]:
@@ -173,6 +195,14 @@ class _Run:
         """As the neurons are now."""
         return sum(self._squares.values()) / self.model.total_squares
 
+    def decisions(self) -> Iterator[tuple[Candidate, Reply]]:
+        """Asks and answers one task after the other until none is left; each is applied when it is given."""
+        while (entry := self.agenda.take()) is not None:
+            reply = self.oracle.answer(entry.candidate, self.neurons)
+            self.apply(entry.candidate, reply)
+            self.agenda.remove(entry.candidate.id)
+            yield entry.candidate, reply
+
     def apply(self, each: Candidate, reply: Reply) -> None:
         """Does what an answer says."""
         if reply.verdict is not Verdict.ACCEPT:
@@ -229,8 +259,8 @@ class _Run:
         (supervoxel, _), nodes = each.supervoxels, self.model.nodes_of.get(each.supervoxels[0], {})
         if len(nodes) < 2:
             return ()
-        names = {skeleton: self.neurons.new_id() for skeleton in sorted(nodes)}
-        main = max(sorted(nodes), key=lambda skeleton: nodes[skeleton])
+        ranked = sorted(nodes, key=lambda skeleton: (-nodes[skeleton], skeleton))
+        names, main = {skeleton: self.neurons.new_id() for skeleton in ranked}, ranked[0]
         partners: dict[int, list[int]] = {name: [] for name in names.values()}
         for other in self.neurons.partners(supervoxel):
             partners[names.get(self.oracle.cell(other), names[main])].append(other)

@@ -44,11 +44,23 @@ class SimulatedNeurons:
         for a, b, weight in zip(id_a.tolist(), id_b.tolist(), certainty.tolist(), strict=True):
             self._partners[a][b] = self._partners[b][a] = weight
         self._next = FIRST_NEW_ID
+        self._split_into: dict[int, int] = {}
 
     def neurons(self) -> NeuronMap:
         """The neuron of every supervoxel."""
         ids = np.array(sorted(self._neuron), np.uint64)
         return NeuronMap(ids, np.array([self._neuron[each] for each in ids.tolist()], np.uint64))
+
+    def neurons_of_whole(self, supervoxels: Iterable[int]) -> NeuronMap:
+        """The neuron of supervoxels as they were at first; of one that was split, that of its main part.
+
+        Args:
+          supervoxels: IDs, of those that there were at first.
+        """
+        ids = sorted(supervoxels)
+        now = [self._main_part(each) for each in ids]
+        neurons = [self._neuron[each] for each in now]
+        return NeuronMap(np.array(ids, np.uint64), np.array(neurons, np.uint64))
 
     def neuron_of(self, supervoxel: int) -> int:
         """The neuron of a supervoxel. Raises UnknownError: there is none of this ID (any more)."""
@@ -115,13 +127,14 @@ class SimulatedNeurons:
 
         Args:
           supervoxel: the one that is split.
-          parts: partners of each part, by its ID.
+          parts: partners of each part, by its ID; the first one is the main part.
 
         Returns:
           The neurons that changed.
         """
         neuron = self._neuron.pop(supervoxel)
         before = self._partners.pop(supervoxel)
+        self._split_into[supervoxel] = next(iter(parts))
         rest = self.members.pop(neuron) - {supervoxel}
         for part, others in parts.items():
             self._partners[part] = {other: before[other] for other in others}
@@ -147,6 +160,11 @@ class SimulatedNeurons:
         """A number that no supervoxel and no neuron has."""
         self._next += 1
         return self._next - 1
+
+    def _main_part(self, supervoxel: int) -> int:
+        while supervoxel in self._split_into:
+            supervoxel = self._split_into[supervoxel]
+        return supervoxel
 
     def _reached(self, start: int) -> set[int]:
         found, waiting = {start}, [start]

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agglomeration import NeuronMap
 from agglomeration.decisions import ScoredEdges
 from agglomeration.tables import AcceptedBy, State
 from evaluation import erl_metrics
@@ -21,7 +22,7 @@ from proofreading.decided import Decisions, assumed_probability, fewest_pairs
 from proofreading.errors import ProofreadingError
 from proofreading.lengths import Lengths, filled_in
 from proofreading.oracle import Oracle, Truth
-from proofreading.simulate import ORDERS, Simulated, figures, simulate
+from proofreading.simulate import ORDERS, Simulated, figures, neurons_after, simulate
 from proofreading.simulated_neurons import SimulatedNeurons
 from proofreading.simulated_project import JSON, PLOT, write_simulation
 from proofreading.tasks import Candidate, TaskKind, Verdict
@@ -163,6 +164,35 @@ def test_the_greedy_order_is_the_best_and_ours_is_near_it_where_probabilities_ar
     assert orders["value"]["area_hours"] > orders["random"]["area_hours"]
     assert {*curves["value"].verdicts[:4]} == {"accept"}
     assert simulate(about, "random", seed=2).kinds != simulate(about, "random", seed=3).kinds
+
+
+def test_neurons_can_be_had_after_a_part_of_the_decisions() -> None:
+    def parts(found: NeuronMap) -> set[frozenset[int]]:
+        names = found.neurons.tolist()
+        return {
+            frozenset(sv for sv, name in zip(found.supervoxels.tolist(), names, strict=True) if name == each)
+            for each in names
+        }
+
+    about = project()
+    none, some, all_ = (parts(each) for each in neurons_after(about, [0.0, 0.2, 1.0]))
+    assert none == {frozenset([1]), frozenset([2]), frozenset([3, 6]), frozenset([4]), frozenset([5])}
+    assert all_ == {frozenset([1, 2, 3]), frozenset([4, 5]), frozenset([6])}
+    # Two of seven decisions: the join and the cut that are worth most, or joins.
+    assert some not in (none, all_)
+    with pytest.raises(ProofreadingError, match="not all 0 to 1"):
+        neurons_after(about, [1.5])
+
+
+def test_a_supervoxel_that_was_split_counts_with_its_main_part() -> None:
+    ids = np.array([1, 2, 3], np.uint64)
+    held = (np.array([1, 2], np.uint64), np.array([2, 3], np.uint64), np.array([0.9, 0.9]))
+    neurons = SimulatedNeurons(ids, np.array([1, 1, 1], np.uint64), *held)
+    main, other = neurons.new_id(), neurons.new_id()
+    neurons.part(2, {main: [1], other: [3]})
+    whole = neurons.neurons_of_whole([1, 2, 3])
+    assert whole.supervoxels.tolist() == [1, 2, 3]
+    assert whole.neurons[0] == whole.neurons[1] != whole.neurons[2]
 
 
 def test_the_area_under_a_curve_is_its_mean() -> None:
