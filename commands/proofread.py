@@ -2,10 +2,12 @@
 
   proofread serve --config C
       opens the page of a project: tasks in the order of what they are worth, edits, the log of all of them
-  proofread user add|change|remove|token|list --config C [--name N] [--role read|proofread|admin]
+  proofread user add|change|remove|token|logout|list --config C [--name N] [--role read|proofread|admin]
       who may log in, and what they may do
   proofread backup --config C [--output DIR]
       copies what people decided, also while the server runs
+  proofread restore --config C --backup DIR
+      puts such a copy in the place of what people decided since
   proofread export --config C --kind K …
       writes the neurons as people left them, for other programs
   proofread simulate --config C
@@ -28,6 +30,7 @@ _SUBCOMMANDS = {
     "serve": "commands._serve",
     "user": "commands._user",
     "backup": "commands._backup",
+    "restore": "commands._restore",
     "export": "commands._export",
     "simulate": "commands._simulate",
 }

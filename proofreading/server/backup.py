@@ -20,8 +20,8 @@ from configs import ConfigView
 from proofreading.errors import ProofreadingError
 from proofreading.server.served import folder_of
 
-_SPLITS = "supervoxel_splits"
-_DATABASE = "decisions.sqlite"
+SPLITS = "supervoxel_splits"
+DATABASE = "decisions.sqlite"
 
 
 def back_up(config: ConfigView, database: Database, folder: Path | None = None) -> Path:
@@ -50,9 +50,9 @@ def back_up(config: ConfigView, database: Database, folder: Path | None = None) 
     begun = target.with_name(f".{target.name}.unfinished")
     try:
         begun.mkdir(parents=True)
-        _copy_database(Path(str(database.engine.url.database)), begun / _DATABASE)
-        if (folder_of(config) / _SPLITS).is_dir():
-            shutil.copytree(folder_of(config) / _SPLITS, begun / _SPLITS)
+        _copy_database(Path(str(database.engine.url.database)), begun / DATABASE)
+        if (folder_of(config) / SPLITS).is_dir():
+            shutil.copytree(folder_of(config) / SPLITS, begun / SPLITS)
         os.replace(begun, target)
     except (OSError, shutil.Error, sqlite3.Error) as error:
         shutil.rmtree(begun, ignore_errors=True)
@@ -63,6 +63,8 @@ def back_up(config: ConfigView, database: Database, folder: Path | None = None) 
 def _copy_database(source: Path, target: Path) -> None:
     with closing(sqlite3.connect(source)) as theirs, closing(sqlite3.connect(target)) as ours:
         theirs.backup(ours)
+        # One file: a log beside it would be forgotten when it is copied.
+        ours.execute("PRAGMA journal_mode=DELETE")
         flaw = ours.execute("PRAGMA quick_check").fetchone()[0]
         if flaw != "ok":
             raise sqlite3.DatabaseError(f"the copy is damaged: {flaw}")

@@ -26,6 +26,7 @@ from proofreading.server import accounts
 from proofreading.server.app import make_app
 from proofreading.server.guards import is_loopback, known_hosts
 from proofreading.server.logs import close_log, event, open_log
+from proofreading.server.restoring import finish_restore
 from proofreading.server.served import folder_of, open_project
 
 _FINISHING_S = 10
@@ -58,6 +59,7 @@ def serve(
     require_writable(folder)
     with only_run_in(folder), _logged(folder / "server.log"), _listening(section.host, section.port) as bound:
         port = bound.getsockname()[1]
+        finish_restore(config)
         hosts = known_hosts(section.host, allowed_hosts)
         project = open_project(config, hosts=hosts, meshes=meshes, tell=warn)
         try:
