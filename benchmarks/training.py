@@ -36,7 +36,8 @@ from ffn.training.augmentation import Augmentation
 from ffn.training.engine import PendingStep, Trainable
 from ffn.training.example_settings import ExampleSettings
 from ffn.training.optimisers import OptimizerSettings, make_optimizer
-from ffn.training.trainer import TrainSettings, train
+from ffn.training.train_settings import TrainSettings
+from ffn.training.trainer import train
 from ffn.training.training_volume import TrainingVolume
 from volumes.arrays import ArrayVolume
 from volumes.phantom import PhantomSpec, make_phantom

@@ -177,7 +177,12 @@ def instantiate(network: NetworkFile, compute_dtype: str = "float32") -> keras.M
 
 
 def weights_of(model: keras.Model, architecture: Architecture) -> dict[str, np.ndarray]:
-    """Variable name -> float32 array (a copy) of a model of `ffn.network.build_network`."""
+    """Variable name -> float32 array (a copy) of all weights of a model.
+
+    Args:
+        model: of `ffn.network.build_network`.
+        architecture: what it was built of.
+    """
     import keras
 
     values = [np.array(keras.ops.convert_to_numpy(variable), np.float32) for variable in model.weights]

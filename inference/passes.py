@@ -277,7 +277,12 @@ def _open_scale(named: ConfigView) -> Volume:
 
 
 def flood_options(options: ConfigView, info: NetworkInfo) -> FloodOptions:
-    """How objects are flooded: the message `FloodOptions` where it says something, else the network's own."""
+    """How objects are flooded: as a config says, and where it says nothing as the network was trained.
+
+    Args:
+      options: the message `FloodOptions`.
+      info: of the network.
+    """
 
     def chosen(name: str) -> float:
         asked = getattr(options, name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import signal
 import subprocess
 import sys
@@ -21,7 +20,8 @@ from ffn.training.event_files import EventFile, crc32c
 from ffn.training.example_settings import ExampleSettings
 from ffn.training.measures import STEPS, Measures
 from ffn.training.optimisers import OptimizerSettings, make_optimizer
-from ffn.training.trainer import TrainSettings, train
+from ffn.training.train_settings import TrainSettings
+from ffn.training.trainer import train
 from ffn.training.training_log import COLUMNS, TrainingLog, table_row
 from ffn.training.training_volume import TrainingVolume
 from ffn.training.validation import Validation, ValidationSettings
@@ -117,7 +117,6 @@ def test_a_process_that_was_killed_at_any_moment_goes_on_to_the_same_log(tmp_pat
         process.wait()
     assert start(tmp_path / "killed").wait() == 0
     assert log_of(tmp_path / "killed") == log_of(tmp_path / "whole")
-    assert not list((tmp_path / "killed").glob(".tmp-*npz")) or os.name != "posix"
 
 
 def _modified(folder: Path) -> int:

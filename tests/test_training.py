@@ -16,7 +16,8 @@ from commands import train_ffn
 from configs.errors import ConfigError
 from ffn.network import Architecture
 from ffn.training.optimisers import OptimizerSettings
-from ffn.training.trainer import TrainSettings, train
+from ffn.training.train_settings import TrainSettings
+from ffn.training.trainer import train
 from ffn.training.training_volume import TrainingVolume
 from ffn.weights import NetworkFile, load_network
 

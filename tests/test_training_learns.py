@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_project import bars, lit_bars, save_threshold_network, write_volumes
+from tiny_project import TINY, bars, lit_bars, save_threshold_network, threshold_network, write_volumes
 
 from commands import run_inference, train_ffn
 from configs import load_config
@@ -17,9 +17,10 @@ from ffn import registry
 from ffn.network import Architecture
 from ffn.training.example_settings import ExampleSettings
 from ffn.training.optimisers import OptimizerSettings
-from ffn.training.trainer import TrainSettings, train
+from ffn.training.train_settings import TrainSettings
+from ffn.training.trainer import train
 from ffn.training.training_volume import TrainingVolume
-from ffn.weights import NetworkFile, NetworkInfo, load_network
+from ffn.weights import NetworkFile, NetworkInfo, load_network, save_network
 from inference.checkpoint_selection import Figures, HeldOut, measure
 
 SMALL = Architecture(depth=2, features=6, fov_zyx=(9, 9, 9), deltas_zyx=(3, 3, 3))
@@ -154,8 +155,11 @@ def test_a_training_of_every_setting_writes_all_it_says(place: Path) -> None:
 
 
 def test_a_diverged_training_is_one_line_and_exit_code_2(place: Path, capsys: pytest.CaptureFixture) -> None:
-    # Greys of 1e38 are beyond what the network can add up.
-    assert train_on(CONFIG.replace("total_fovs: 64", "image_stddev: 1e-36 total_fovs: 64")) == 2
+    info = NetworkInfo(TINY, **GREYS)
+    huge = {name: 1e30 * values for name, values in threshold_network().items()}
+    save_network("huge.ffn.h5", NetworkFile(info, huge))
+    started = CONFIG.replace("total_fovs", 'initial_weights: "huge.ffn.h5" total_fovs')
+    assert train_on(started.replace("features: 3", "features: 2")) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: training diverged at step") and "lower the learning rate" in error
 

@@ -19,7 +19,8 @@ from ffn.network import Architecture
 from ffn.training.example_settings import example_settings
 from ffn.training.optimisers import OptimizerSettings
 from ffn.training.sources import read_volumes, training_sources
-from ffn.training.trainer import BEST, TrainSettings, train
+from ffn.training.train_settings import TrainSettings
+from ffn.training.trainer import BEST, train
 from ffn.training.validation import Validation, ValidationSettings
 from ffn.weights import (
     SUFFIX,
@@ -92,7 +93,12 @@ def architecture_of(message: ConfigView) -> Architecture:
 
 
 def kept_network(run_dir: Path, name: str) -> Path:
-    """Where a network is that the trainer kept under a name."""
+    """Where a network is that was kept.
+
+    Args:
+      run_dir: of the run.
+      name: under which the trainer kept it.
+    """
     return (run_dir if name == BEST else run_dir / "checkpoints") / f"{name}{SUFFIX}"
 
 

@@ -8,11 +8,9 @@ same result and the same log. A run whose loss is no longer finite, or many time
 
 from __future__ import annotations
 
-import json
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,10 +21,11 @@ from ffn.network import Architecture, build_network, variable_shapes
 from ffn.training.averages import Averages
 from ffn.training.checkpoints import Checkpoint, digest_of, save_checkpoint
 from ffn.training.engine import Trainable, usable_devices
-from ffn.training.example_settings import ExampleSettings
 from ffn.training.example_stream import ExampleStream
 from ffn.training.measures import Measures
-from ffn.training.optimisers import OptimizerSettings, learning_rate_at, make_optimizer
+from ffn.training.optimisers import learning_rate_at, make_optimizer
+from ffn.training.run_clock import Clock
+from ffn.training.train_settings import TrainSettings, identity_of
 from ffn.training.training_log import TrainingLog
 from ffn.training.training_volume import TrainingVolume
 from ffn.training.validation import Validation
@@ -37,67 +36,6 @@ OnCheckpoint: TypeAlias = Callable[[Weights, dict[str, float]], None]
 OnKeep: TypeAlias = Callable[[str, Weights, dict[str, float]], None]
 CHECKPOINT = "checkpoint.npz"
 BEST = "best"
-# What a continued run may change without becoming another run.
-_MAY_DIFFER = (
-    "total_fovs",
-    "checkpoint_minutes",
-    "checkpoint_steps",
-    "keep_every_steps",
-    "log_seconds",
-    "log_steps",
-    "divergence_factor",
-    "tensorboard",
-    "devices",
-    "read_ahead",
-    "read_threads",
-)
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """How long and how to train.
-
-    Attributes:
-      total_fovs: fields of view in all.
-      batch_size: examples in flight, fields of view per step.
-      optimizer: see `OptimizerSettings`.
-      ema_decay: of the averaged weights, per step; 0: the last weights are kept.
-      compute_dtype: float32 or bfloat16 (variables stay float32).
-      seed: of initial weights and examples.
-      segment_threshold: probability from which a voxel is found, for precision and recall.
-      devices: that share every batch; 0: all there are.
-      checkpoint_minutes, checkpoint_steps: a checkpoint is written when either has passed; 0 = not by this.
-      keep_every_steps: steps from one network that is kept to the next; 0: none.
-      log_seconds, log_steps: a line of the log is written when either has passed; 0 = not by this.
-      divergence_factor: the run ends where the loss exceeds its lowest so far times this; see `Measures`.
-      tensorboard: whether the log has event files.
-      read_ahead, read_threads: examples that are prepared ahead, and the threads that do it.
-      examples: see `ExampleSettings`.
-    """
-
-    total_fovs: int
-    batch_size: int = 16
-    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
-    ema_decay: float = 0.999
-    compute_dtype: str = "float32"
-    seed: int = 1
-    segment_threshold: float = 0.6
-    devices: int = 1
-    checkpoint_minutes: float = 5.0
-    checkpoint_steps: int = 0
-    keep_every_steps: int = 0
-    log_seconds: float = 30.0
-    log_steps: int = 0
-    divergence_factor: float = 10.0
-    tensorboard: bool = True
-    read_ahead: int = 0
-    read_threads: int = 0
-    examples: ExampleSettings = field(default_factory=ExampleSettings)
-
-    @property
-    def steps(self) -> int:
-        """Optimisation steps in all."""
-        return self.total_fovs // self.batch_size
 
 
 @dataclass(frozen=True)
@@ -152,7 +90,7 @@ def train(
     devices = usable_devices(settings.devices, settings.batch_size)
     engine = Trainable(model, make_optimizer(settings.optimizer), settings.segment_threshold, devices)
     start = "random" if initial is None else digest_of(initial)
-    identity = _identity(architecture, settings, data, start, validation)
+    identity = identity_of(architecture, settings, data, start, validation)
     with ExampleStream(
         volumes,
         volume_weights,
@@ -168,21 +106,6 @@ def train(
         run.restore()
         run.loop()
     return TrainResult(run.averaged(), run.figures())
-
-
-def _identity(
-    architecture: Architecture, settings: TrainSettings, data: str, start: str, validation: Validation | None
-) -> dict[str, Any]:
-    """Everything a run follows from, as plain values by name."""
-    plain = {name: value for name, value in asdict(settings).items() if name not in _MAY_DIFFER}
-    examples, optimizer = plain.pop("examples"), plain.pop("optimizer")
-    described = {
-        "data": data,
-        "initial_weights": start,
-        "validation": asdict(validation.settings) if validation else None,
-    }
-    identity = {**asdict(architecture), **plain, **optimizer, **examples, **described}
-    return dict(json.loads(json.dumps(identity)))
 
 
 class _Run:
@@ -257,7 +180,7 @@ class _Run:
         size, done = settings.batch_size, self._step * settings.batch_size
         with Progress(settings.steps * size, "fov", description="training", done=done) as progress:
             log = TrainingLog(self._run_dir, settings.tensorboard, progress, self._step)
-            clock = _Clock(self._step)
+            clock = Clock(self._step)
             while self._step < settings.steps:
                 self._one_step()
                 progress.advance(size)
@@ -321,7 +244,7 @@ class _Run:
             f"another folder, with the network file written with it as initial_weights"
         )
 
-    def _row(self, clock: _Clock) -> dict[str, float]:
+    def _row(self, clock: Clock) -> dict[str, float]:
         """A line of the log."""
         return {
             **self.figures(),
@@ -330,33 +253,3 @@ class _Run:
             "waiting_share": round(self._stream.waiting_share(), 4),
             "learning_rate": self._rate(self._step),
         }
-
-
-class _Clock:
-    """What has come due since it last did, by time and by steps."""
-
-    def __init__(self, step: int) -> None:
-        now = time.monotonic()
-        self._ticked, self._start = now, now
-        self._last: dict[str, float] = {}
-        self._counted = (now, step)
-
-    def tick(self) -> float:
-        """Seconds since the tick before."""
-        now = time.monotonic()
-        passed, self._ticked = now - self._ticked, now
-        return passed
-
-    def is_due(self, what: str, step: int, seconds: float, steps: int) -> bool:
-        """Whether so many seconds have passed since it last was, or the step is a multiple; 0: never."""
-        passed = self._ticked - self._last.get(what, self._start)
-        due = bool(seconds and passed > seconds) or bool(steps and step % steps == 0)
-        if due:
-            self._last[what] = self._ticked
-        return due
-
-    def rate(self, step: int) -> float:
-        """Steps per second since the call before."""
-        now = time.monotonic()
-        (then, before), self._counted = self._counted, (now, step)
-        return (step - before) / max(now - then, 1e-9)
