@@ -316,6 +316,7 @@ print("same", one[0][1] != one[3][1])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_two_devices_train_as_one(backend: str, repository: Path):
     pytest.importorskip(backend)

@@ -106,6 +106,7 @@ def documented_network(folder: Path):
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compute_dtype", ["FLOAT32", "BFLOAT16"])
 def test_the_documented_network_of_ones_own_is_trained_selected_and_floods(
     place: Path, monkeypatch: pytest.MonkeyPatch, compute_dtype: str
