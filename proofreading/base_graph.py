@@ -115,8 +115,20 @@ def base_graph(
     )
 
 
-def read_base_graph(database: Database, run: int) -> BaseGraph:
-    """The graph of a finished run: merges that are accepted, neither refused nor taken back.
+@dataclass(frozen=True, eq=False)
+class AcceptedMerges:
+    """What a run of the agglomeration says; the attributes are the arguments of `base_graph`."""
+
+    ids: np.ndarray
+    voxels: np.ndarray
+    id_a: np.ndarray
+    id_b: np.ndarray
+    certainty: np.ndarray
+    somas: Mapping[int, tuple[int, ...]]
+
+
+def read_merges(database: Database, run: int) -> AcceptedMerges:
+    """The merges of a finished run that are accepted, neither refused nor taken back.
 
     Args:
       database: the decisions.
@@ -134,7 +146,7 @@ def read_base_graph(database: Database, run: int) -> BaseGraph:
         edges.run == run, edges.state == "accepted"
     )
     merges = joined(read_arrays(database, accepted.order_by(edges.id_a, edges.id_b), of_merges), of_merges)
-    return base_graph(
+    return AcceptedMerges(
         known["id"],
         known["voxels"],
         merges["id_a"],

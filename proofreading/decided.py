@@ -8,7 +8,8 @@ Inputs: the decisions database, lengths of supervoxels. Outputs: `Decisions`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,11 @@ from agglomeration.decisions import ScoredEdges, concatenated, read_edges
 from agglomeration.merge_graph import positions_of
 from agglomeration.runs import read_neurons
 from agglomeration.tables import State
+from proofreading.bases import neurons_with, rows_of
 from proofreading.bridges import bridge_sides
+from proofreading.edits import Pair
 from proofreading.lengths import Lengths
+from proofreading.respecting import BaseChange
 from proofreading.tasks import Point
 from proofreading.value import Beyond, learn_beyond
 
@@ -30,6 +34,8 @@ from proofreading.value import Beyond, learn_beyond
 _BASE, _RECOVERED, _JOINED, _STRAIGHT, _CONTACT, _PAIRS = -1.4, 5.7, 12.7, 5.1, 0.68, 0.45
 # Of an accepted pair of certainty 0.
 _ACCEPTED_DOUBT = 0.2
+# A merge that stands against what people said: at most so probable, since one of several is wrong.
+_LEFT_OUT = 0.5
 _WANTED = (
     *("iou", "a_from_a", "a_from_b", "b_from_a", "b_from_b", "contact_faces", "distance_nm"),
     *("direction_agreement", "joined_in_passes", "parted_in_passes"),
@@ -48,6 +54,7 @@ class Decisions:
       lengths_nm: (n,) float64.
       bridges: (k,) int64, rows of `edges` that alone hold a neuron together.
       first_nm, second_nm: (k,) float64, lengths on the sides of `id_a` and `id_b` of these.
+      left_out: merges that stand against what people said, and are open therefore, with what they said.
     """
 
     edges: ScoredEdges
@@ -58,6 +65,7 @@ class Decisions:
     bridges: np.ndarray
     first_nm: np.ndarray
     second_nm: np.ndarray
+    left_out: Mapping[Pair, str] = field(default_factory=dict)
 
     def neuron_of(self, supervoxels: np.ndarray) -> np.ndarray:
         """The neurons of supervoxels, (k,) uint64."""
@@ -69,13 +77,16 @@ class Decisions:
         return found, np.bincount(which, weights=self.lengths_nm, minlength=found.size)
 
 
-def read_decisions(database: Database, run: int, lengths: Lengths) -> Decisions:
+def read_decisions(
+    database: Database, run: int, lengths: Lengths, changes: Sequence[BaseChange] = ()
+) -> Decisions:
     """Reads what a run decided, and finds the merges that alone hold neurons together.
 
     Args:
       database: the decisions.
       run: its number.
       lengths: of all supervoxels.
+      changes: merges that people's answers left out or put in (`proofreading.bases`).
 
     Raises:
       DatabaseError: the database cannot be read.
@@ -84,19 +95,28 @@ def read_decisions(database: Database, run: int, lengths: Lengths) -> Decisions:
     edges = concatenated(read_edges(database, run, evidence=_WANTED, states=states))
     supervoxels, neurons = read_neurons(database, run)
     lengths_nm = lengths.of(supervoxels)
+    probability = np.where(np.isnan(edges.probability), assumed_probability(edges), edges.probability)
     first, second = positions_of(supervoxels, edges.id_a), positions_of(supervoxels, edges.id_b)
     # What a person took back is still stated as accepted, but joins nothing.
-    held = np.flatnonzero((edges.state == State.ACCEPTED) & (neurons[first] == neurons[second]))
+    is_held = (edges.state == State.ACCEPTED) & (neurons[first] == neurons[second])
+    if changes:
+        gone = rows_of(edges.id_a, edges.id_b, [each for each in changes if not each.joined])
+        edges = replace(edges, state=np.where(gone, State.OPEN, edges.state).astype(edges.state.dtype))
+        probability = np.where(gone, np.minimum(probability, _LEFT_OUT), probability)
+        is_held &= ~gone
+        neurons = neurons_with(supervoxels, edges.id_a[is_held], edges.id_b[is_held], changes)
+    held = np.flatnonzero(is_held)
     is_bridge, first_nm, second_nm = bridge_sides(supervoxels.size, first[held], second[held], lengths_nm)
     return Decisions(
         edges,
-        np.where(np.isnan(edges.probability), assumed_probability(edges), edges.probability),
+        probability,
         supervoxels,
         neurons,
         lengths_nm,
         held[is_bridge],
         first_nm[is_bridge],
         second_nm[is_bridge],
+        {each.pair: each.because for each in changes if not each.joined},
     )
 
 

@@ -138,7 +138,7 @@ class EditLog:
         """An edit of the log. Raises UnknownError: there is none of this number."""
         if not 1 <= number <= len(self._rows):
             raise UnknownError(f"there is no edit {number}; the last is {len(self._rows)}")
-        row, effect = self._rows[number - 1], self.effects[number - 1]
+        row = self._rows[number - 1]
         target = row.change.target if isinstance(row.change, Toggle) else None
         return Edit(
             row.id,
@@ -146,15 +146,26 @@ class EditLog:
             row.person,
             row.kind,
             named_by(self._primary(row)),
-            effect.neurons_before,
-            effect.neurons_after,
+            *self.neurons_of(number),
             row.reason,
             row.forced,
             row.client_key,
             self._undone_by.get(number),
             row.task,
             target,
+            row.run,
         )
+
+    def neurons_of(self, number: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The neurons that a row changed, as they were called before and after, when it was made."""
+        row, effect = self._rows[number - 1], self.effects[number - 1]
+        if row.neurons_before is None or row.neurons_after is None:
+            return effect.neurons_before, effect.neurons_after
+        return row.neurons_before, row.neurons_after
+
+    def change(self, number: int) -> Change:
+        """What an edit of the log does."""
+        return self._rows[number - 1].change
 
     def merges(self) -> list[Merge]:
         """All merges that people ever made, in their order."""

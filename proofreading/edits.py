@@ -57,6 +57,7 @@ class Edit:
       undone_by: the row that undid it, as long as it is undone.
       task: that it answered.
       target: the edit that an undo or redo is about.
+      run: of the agglomeration on which it was made; None = not known.
     """
 
     id: int
@@ -72,6 +73,7 @@ class Edit:
     undone_by: int | None = None
     task: int | None = None
     target: int | None = None
+    run: int | None = None
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,10 @@ Change: TypeAlias = Primary | Toggle
 
 @dataclass(frozen=True)
 class LogRow:
-    """A row of the log as it is stored; the attributes are those of `Edit`, and the change."""
+    """A row of the log as it is stored; the attributes are those of `Edit`, and the change.
+
+    What it did to the neurons is that of its time; None in rows of before that was kept.
+    """
 
     id: int
     at: str
@@ -184,6 +189,9 @@ class LogRow:
     forced: bool
     client_key: str
     task: int | None
+    run: int | None = None
+    neurons_before: tuple[int, ...] | None = None
+    neurons_after: tuple[int, ...] | None = None
 
     @property
     def kind(self) -> Kind:
@@ -213,7 +221,11 @@ def append(connection: Connection, row: LogRow) -> None:
       connection: in a transaction that writes.
       row: whose number is one above the last.
     """
-    values = {name: getattr(row, name) for name in ("id", "at", "person", "reason", "forced", "task")}
+    names = ("id", "at", "person", "reason", "forced", "task", "run")
+    values = {name: getattr(row, name) for name in names}
+    for name in ("neurons_before", "neurons_after"):
+        found = getattr(row, name)
+        values[name] = None if found is None else json.dumps(_texts(found))
     values |= {"kind": row.kind.value, "change": _to_json(row.change), "client_key": row.client_key}
     connection.execute(tables.edits.insert().values(**values))
 
@@ -244,10 +256,15 @@ def read_log(database: Database, after: int = 0) -> list[LogRow]:
 def _log_row(row: Row[Any], name: str) -> LogRow:
     try:
         change = _from_json(Kind(row.kind), json.loads(row.change))
+        before, after = (
+            None if found is None else tuple(map(int, json.loads(found)))
+            for found in (row.neurons_before, row.neurons_after)
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise DatabaseError(f"{name}: edit {row.id} cannot be read ({error}); restore a copy") from error
     task = None if row.task is None else int(row.task)
-    return LogRow(int(row.id), row.at, row.person, change, row.reason, bool(row.forced), row.client_key, task)
+    told = (int(row.id), row.at, row.person, change, row.reason, bool(row.forced), row.client_key, task)
+    return LogRow(*told, row.run, before, after)
 
 
 def _to_json(change: Change) -> str:

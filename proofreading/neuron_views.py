@@ -15,7 +15,7 @@ import numpy as np
 from agglomeration.database import Database
 from agglomeration.neurons import NeuronMap
 from agglomeration.runs import finished_run
-from proofreading.base_graph import read_base_graph
+from proofreading.bases import FIRST_VERSION, open_base
 from proofreading.edit_log import EditLog, make_durable
 from proofreading.edits import Edit
 from proofreading.errors import ProofreadingError, UnknownError
@@ -46,6 +46,7 @@ class NeuronViews:
       database: the decisions and the log; for tables of one's own, too.
       output_dir: of the project.
       run: number of the agglomeration that it starts from.
+      base: that agglomeration, with what people's answers left out of it or put into it.
     """
 
     def __init__(
@@ -59,7 +60,8 @@ class NeuronViews:
         make_durable(database)
         bring_up_to_date(database)
         self.run = finished_run(database)
-        self._graph = MergeGraph(read_base_graph(database, self.run))
+        self.base = open_base(database, self.run)
+        self._graph = MergeGraph(self.base.graph)
         self._log = EditLog(database, self._graph)
         self._log.catch_up()
 
@@ -98,10 +100,13 @@ class NeuronViews:
             return self._log.lineage.resolve(neuron, self._log.replay.splits)
 
     def version_of(self, neuron: int) -> int:
-        """Number of the last edit that changed a neuron; 0 = none did. Raises UnknownError."""
+        """Changes with every edit of a neuron, and with another agglomeration. Raises UnknownError.
+
+        The number of the last edit that changed it, 0 = none did; from `FIRST_VERSION` on with later bases.
+        """
         with self._lock:
             self._members(neuron)
-            return self._log.versions.get(neuron, 0)
+            return self._version(neuron)
 
     def voxels_of(self, neuron: int) -> int:
         """How many voxels a neuron has. Raises UnknownError."""
@@ -151,7 +156,7 @@ class NeuronViews:
         Args:
           before: only those numbered below it.
           limit: so many at most.
-          neuron: only those that changed the neuron of this ID.
+          neuron: only those that changed the neuron of this ID, when they were made or as they are now.
           after: only those numbered above it.
         """
         found: list[Edit] = []
@@ -160,8 +165,9 @@ class NeuronViews:
             for number in range(top, after, -1):
                 if len(found) >= limit:
                     break
-                effect = self._log.effects[number - 1]
-                if neuron is None or neuron in effect.neurons_before or neuron in effect.neurons_after:
+                effect, (old, new) = self._log.effects[number - 1], self._log.neurons_of(number)
+                named = {*old, *new, *effect.neurons_before, *effect.neurons_after}
+                if neuron is None or neuron in named:
                     found.append(self._log.described(number))
         return found
 
@@ -179,6 +185,9 @@ class NeuronViews:
     def read_labels(self, box: Box) -> np.ndarray:
         """(z, y, x) uint64: supervoxels of a box (absolute), with the parts of those that were split."""
         return edited_labels(self.labels(), box, self.supervoxel_splits())
+
+    def _version(self, neuron: int) -> int:
+        return self.base.number * FIRST_VERSION + self._log.versions.get(neuron, 0)
 
     def _members(self, neuron: int) -> np.ndarray:
         members = self._graph.members(neuron)

@@ -101,17 +101,3 @@ def comments_of(connection: Connection, numbers: Sequence[int]) -> dict[int, int
         query = sql.select(comments.c.task, sql.func.count()).where(wanted).group_by(comments.c.task)
         found |= {int(task): int(count) for task, count in connection.execute(query)}
     return found
-
-
-def rejected_pairs(connection: Connection) -> list[tuple[int, int]]:
-    """Pairs of supervoxels that people said are two cells, ascending.
-
-    Args:
-      connection: to read from.
-    """
-    rejected = sql.select(tasks.c.supervoxel_a, tasks.c.supervoxel_b).where(
-        tasks.c.kind == TaskKind.JOIN.value,
-        tasks.c.state == "settled",
-        tasks.c.verdict == Verdict.REJECT.value,
-    )
-    return sorted((int(a), int(b)) for a, b in connection.execute(rejected))

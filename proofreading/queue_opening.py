@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from agglomeration.runs import finished_run
 from configs import ConfigView
 from proofreading import queue_figures
 from proofreading.agenda import Agenda
@@ -31,12 +30,11 @@ def open_queue(config: ConfigView, state: ProofreadingState, clock: Clock = time
       ReconstructionError: there is no finished agglomeration, or voxels or database cannot be used.
     """
     database, section = state.database, config.proofreading
-    lengths, run = lengths_of(config, database), finished_run(database)
-    decisions = read_decisions(database, run, lengths)
+    lengths, run = lengths_of(config, database), state.run
+    decisions = read_decisions(database, run, lengths, state.base.changes)
     with database.reading() as connection:
         beyond = learnt_beyond(decisions, *queue_figures.ends_that_went_on(connection))
-        rejected = queue_figures.rejected_pairs(connection)
-    found = find_candidates(database, run, decisions, lengths, section, beyond, rejected)
+    found = find_candidates(database, run, decisions, lengths, section, beyond)
     seconds, least = ExpectedSeconds.of(section), section.min_probability
     agenda = Agenda(state, lengths, seconds, beyond, min_probability=least)
     return TaskQueue(state, agenda, section, found, run, clock)

@@ -6,7 +6,7 @@ meantime are noticed: they are replayed, and the change is checked again.
 
 The state follows from the last finished agglomeration and the log alone, so a process that was killed goes
 on where it was. It keeps to that agglomeration until it is opened again; edits hold for a later one of the
-same supervoxels, too.
+same supervoxels, too, and so does what people said no to (`proofreading.bases`).
 """
 
 from __future__ import annotations
@@ -23,9 +23,21 @@ from agglomeration.database import Database, now, open_database
 from agglomeration.decided_pairs import database_of
 from agglomeration.pair_pieces import open_supervoxels
 from configs import ConfigView
+from proofreading.bases import FIRST_VERSION
 from proofreading.edit_log import Wanted
 from proofreading.edit_requests import Request, require_same, require_words
-from proofreading.edits import Change, Edit, Kind, LogRow, Merge, Placed, Point, Toggle
+from proofreading.edits import (
+    Change,
+    Edit,
+    Kind,
+    LogRow,
+    Merge,
+    Placed,
+    Point,
+    Split,
+    SupervoxelSplit,
+    Toggle,
+)
 from proofreading.errors import ConflictError, SomaError
 from proofreading.neuron_views import NeuronEdges
 from proofreading.replay import Effect
@@ -116,7 +128,10 @@ class ProofreadingState(SplitViews):
           ReconstructionError: the database cannot be written; nothing was done then.
         """
         about = Request((Kind.MERGE,), person, client_key, expected or {}, reason, force, task)
-        return self._do(_Step(about, self._merging(supervoxel_a, supervoxel_b, point_a_nm, point_b_nm)))
+        asked = _same_merge(supervoxel_a, supervoxel_b)
+        return self._do(
+            _Step(about, self._merging(supervoxel_a, supervoxel_b, point_a_nm, point_b_nm), asked)
+        )
 
     def split(
         self,
@@ -152,7 +167,8 @@ class ProofreadingState(SplitViews):
           ReconstructionError: the labels cannot be read, or the database not be written; nothing was done.
         """
         about = Request(_SPLITS, person, client_key, expected or {}, reason, force, task)
-        return self._do(_Step(about, self._splitting(neuron, points_a, points_b)))
+        asked = _same_split(points_a, points_b)
+        return self._do(_Step(about, self._splitting(neuron, points_a, points_b), asked))
 
     def cut_and_merge(
         self,
@@ -190,8 +206,12 @@ class ProofreadingState(SplitViews):
         first = Request(_SPLITS, person, f"{client_key}-cut", expected or {}, reason, False, task)
         second = Request((Kind.MERGE,), person, client_key, {}, reason, force, task)
         return self._do(
-            _Step(first, self._splitting(*cut)),
-            _Step(second, self._merging(supervoxel_a, supervoxel_b, point_a_nm, point_b_nm)),
+            _Step(first, self._splitting(*cut), _same_split(*cut[1:])),
+            _Step(
+                second,
+                self._merging(supervoxel_a, supervoxel_b, point_a_nm, point_b_nm),
+                _same_merge(supervoxel_a, supervoxel_b),
+            ),
         )
 
     def undo(
@@ -224,7 +244,9 @@ class ProofreadingState(SplitViews):
           ReconstructionError: the database cannot be written; nothing was done then.
         """
         about = Request((Kind.UNDO,), person, client_key, expected or {}, reason, force, task)
-        return self._do(_Step(about, lambda _: (Toggle(edit, False), None)))
+        return self._do(
+            _Step(about, lambda _: (Toggle(edit, False), None), lambda change: change == Toggle(edit, False))
+        )
 
     def redo(
         self,
@@ -256,7 +278,9 @@ class ProofreadingState(SplitViews):
           ReconstructionError: the database cannot be written; nothing was done then.
         """
         about = Request((Kind.REDO,), person, client_key, expected or {}, reason, force, task)
-        return self._do(_Step(about, lambda _: (Toggle(edit, True), None)))
+        return self._do(
+            _Step(about, lambda _: (Toggle(edit, True), None), lambda change: change == Toggle(edit, True))
+        )
 
     def refresh(self) -> int:
         """Replays what other processes appended; gives the number of the last edit."""
@@ -308,7 +332,9 @@ class ProofreadingState(SplitViews):
             self._catch_up()
             last = steps[-1].about
             if last.client_key in self._log.keys:
-                return require_same(last, self._log.described(self._log.keys[last.client_key]))
+                number = self._log.keys[last.client_key]
+                is_same = steps[-1].is_same(self._log.change(number))
+                return require_same(last, self._log.described(number), is_same_change=is_same)
             left = [step for step in steps if step.about.client_key not in self._log.keys]
             for step in left:
                 self._require_versions(step.about.expected)
@@ -325,9 +351,8 @@ class ProofreadingState(SplitViews):
 
     def _row(self, about: Request, number: int, change: Change, effect: Effect) -> LogRow:
         is_forced = self._is_forced(effect, about.force)
-        return LogRow(
-            number, now(), about.person, change, about.reason, is_forced, about.client_key, about.task
-        )
+        told = (number, now(), about.person, change, about.reason, is_forced, about.client_key, about.task)
+        return LogRow(*told, self.run, effect.neurons_before, effect.neurons_after)
 
     def _save(self, number: int, voxels: SupervoxelParts | None) -> None:
         """Keeps the voxels of a split; while its row waits to be committed nobody else can write them."""
@@ -351,8 +376,9 @@ class ProofreadingState(SplitViews):
         while self._undelivered and self._delivering.acquire(blocking=False):
             try:
                 while self._undelivered:
-                    edit = self.edit(self._undelivered.popleft())
-                    changed = tuple(sorted({*edit.neurons_before, *edit.neurons_after}))
+                    edit = self.edit(number := self._undelivered.popleft())
+                    effect = self._log.effects[number - 1]
+                    changed = tuple(sorted({*effect.neurons_before, *effect.neurons_after}))
                     for callback in tuple(self._callbacks):
                         _call(callback, edit, changed)
             finally:
@@ -362,9 +388,10 @@ class ProofreadingState(SplitViews):
         for neuron, version in expected.items():
             if self._graph.members(neuron).size == 0:
                 raise ConflictError(f"neuron {neuron} is no more; look at it again")
-            found = self._log.versions.get(neuron, 0)
-            if found != version:
-                raise ConflictError(f"neuron {neuron} was changed by edit {found}; look at it again")
+            if self._version(neuron) != version:
+                found = self._log.versions.get(neuron, 0)
+                by = f"edit {found}" if version // FIRST_VERSION == self.base.number else "an agglomeration"
+                raise ConflictError(f"neuron {neuron} was changed by {by}; look at it again")
 
 
 @dataclass(frozen=True)
@@ -374,10 +401,31 @@ class _Step:
     Attributes:
       about: by whom, and on which conditions.
       plan: what is done, as the row of a number.
+      is_same: whether a change of the log is what is asked for.
     """
 
     about: Request
     plan: _PlanChange
+    is_same: Callable[[Change], bool]
+
+
+def _same_merge(a: int, b: int) -> Callable[[Change], bool]:
+    return lambda change: isinstance(change, Merge) and (change.a, change.b) == (a, b)
+
+
+def _same_split(points_a: Sequence[Placed], points_b: Sequence[Placed]) -> Callable[[Change], bool]:
+    """The points are all that says where a neuron was to be cut."""
+
+    def is_same(change: Change) -> bool:
+        if not isinstance(change, Split | SupervoxelSplit):
+            return False
+        return (_plain(change.side_a), _plain(change.side_b)) == (_plain(points_a), _plain(points_b))
+
+    return is_same
+
+
+def _plain(points: Sequence[Placed]) -> list[tuple[int, tuple[float, ...]]]:
+    return [(int(supervoxel), tuple(map(float, point))) for supervoxel, point in points]
 
 
 def _call(callback: Callback, edit: Edit, changed: tuple[int, ...]) -> None:

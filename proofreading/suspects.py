@@ -9,7 +9,7 @@ Inputs: the decisions of a run. Outputs: `Candidate`s.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,6 @@ _DOUBT_SHARE = 0.1
 _FLAG_DOUBT = 0.2
 _CROSSING_DOUBT = 0.4
 _TWO_BODIES_DOUBT = 0.9
-_REJECTED_DOUBT = 0.95
 _OF_NEURONS = ("size_outlier", "shape_outlier", "enters_vessel", "leaves_tissue")
 
 
@@ -121,22 +120,6 @@ def mergers(
             part = float(lengths.of(np.array([flag.object], np.uint64))[0]) / 2
             yield Candidate(TaskKind.MERGER, (flag.object, 0), at, _TWO_BODIES_DOUBT, {**told, **sides}, part)
     yield from _crossings(decisions, lengths, whole, section.min_length_nm)
-
-
-def contradicted(decisions: Decisions, rejected: Collection[tuple[int, int]]) -> Iterator[Candidate]:
-    """Merges of this agglomeration between pairs that people have said are two cells.
-
-    Args:
-      decisions: of the run.
-      rejected: the pairs.
-    """
-    edges, at = decisions.edges, _rows_by_pair(decisions.edges)
-    first_nm = dict(zip(decisions.bridges.tolist(), decisions.first_nm.tolist(), strict=True))
-    for pair in rejected:
-        row = at.get(pair)
-        if row is not None and edges.state[row] == State.ACCEPTED:
-            told = {"rejected_before": True}
-            yield _bridge(edges, row, _REJECTED_DOUBT, first_nm.get(row, 0.0), told)
 
 
 def _bridge(

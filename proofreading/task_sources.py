@@ -2,7 +2,7 @@
 
 | kind | from |
 | --- | --- |
-| `join` | pairs that were left open |
+| `join` | pairs that were left open, and merges that stand against what people said before |
 | `refused` | merges that would have joined two cell bodies, with the cheapest cut instead |
 | `merger` | doubtful merges that alone hold a neuron together, and flags (`proofreading.suspects`) |
 | `end` | tips of long neurons inside the volume to which no pair leads |
@@ -12,7 +12,8 @@ Inputs: the decisions of a run, lengths. Outputs: `Candidate`s; nothing is writt
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from agglomeration.tables import State
 from configs import ConfigView
 from proofreading.decided import Decisions, evidence_of, point_of
 from proofreading.lengths import Lengths
-from proofreading.suspects import contradicted, mergers, refusals
+from proofreading.suspects import mergers, refusals
 from proofreading.tasks import Candidate, TaskKind
 from proofreading.value import Beyond
 
@@ -36,7 +37,6 @@ def find_candidates(
     lengths: Lengths,
     section: ConfigView,
     beyond: Beyond,
-    rejected: Collection[tuple[int, int]] = (),
 ) -> list[Candidate]:
     """All that people are asked about a run.
 
@@ -47,25 +47,24 @@ def find_candidates(
       lengths: of all supervoxels.
       section: the config's `proofreading`.
       beyond: what lies beyond ends.
-      rejected: pairs that people have said are two cells; merges of them are suspected.
 
     Returns:
-      One for each number, in ascending order; of several that of the highest probability.
+      One for each number, in ascending order; of several that of the highest probability, with the evidence
+      of all of them.
 
     Raises:
       DatabaseError: the database cannot be read.
     """
     found = [*joins(decisions, section), *refusals(database, run, decisions)]
-    found += contradicted(decisions, rejected)
     if section.suspected_mergers:
         found += mergers(database, run, decisions, lengths, section)
     if section.loose_ends:
         found += loose_ends(decisions, lengths, section, beyond)
     by_id: dict[int, Candidate] = {}
     for each in found:
-        other = by_id.get(each.id)
-        if other is None or each.probability > other.probability:
-            by_id[each.id] = each
+        other = by_id.get(each.id, each)
+        better, worse = (each, other) if each.probability > other.probability else (other, each)
+        by_id[each.id] = replace(better, evidence={**worse.evidence, **better.evidence})
     return [by_id[number] for number in sorted(by_id)]
 
 
@@ -79,13 +78,11 @@ def joins(decisions: Decisions, section: ConfigView) -> Iterator[Candidate]:
     edges = decisions.edges
     wanted = (edges.state == State.OPEN) & ~(edges.probability < section.min_probability)
     for row in np.flatnonzero(wanted).tolist():
-        yield Candidate(
-            TaskKind.JOIN,
-            (int(edges.id_a[row]), int(edges.id_b[row])),
-            point_of(edges.points_nm[row]),
-            float(decisions.probability[row]),
-            evidence_of(edges, row),
-        )
+        pair, evidence = (int(edges.id_a[row]), int(edges.id_b[row])), evidence_of(edges, row)
+        if pair in decisions.left_out:
+            evidence["left_out"] = decisions.left_out[pair]
+        at, probability = point_of(edges.points_nm[row]), float(decisions.probability[row])
+        yield Candidate(TaskKind.JOIN, pair, at, probability, evidence)
 
 
 def loose_ends(

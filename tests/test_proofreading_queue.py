@@ -17,10 +17,14 @@ from typing import Any
 import numpy as np
 import pytest
 import sqlalchemy as sql
-from proofreading_cases import agglomerated_in
+from proofreading_cases import agglomerated_in, scored_edges
 
+from agglomeration import tables
 from agglomeration.database import Database
-from agglomeration.runs import finished_run
+from agglomeration.decisions import write_scored_edges
+from agglomeration.merge_graph import components
+from agglomeration.merging import apply_constraint
+from agglomeration.runs import finish_run, finished_run, start_run
 from configs import ConfigView
 from configs.parsing import parse_text
 from configs.proto import reconstruction_pb2
@@ -35,6 +39,8 @@ from proofreading.lengths import Lengths
 from proofreading.queue import TaskQueue
 from proofreading.queue_results import LeasedTask, Outcome
 from proofreading.queue_tables import answers as answer_rows
+from proofreading.respecting import changes_by
+from proofreading.said_before import Apart, SaidBefore
 from proofreading.state import ProofreadingState
 from proofreading.task_sources import find_candidates
 from proofreading.tasks import Candidate, TaskKind, TaskState, Verdict
@@ -80,20 +86,20 @@ def lengths() -> Lengths:
     return Lengths(ids, 100.0 * ids, np.zeros(0, np.uint64), np.zeros((0, 3)), joined_crossings([]))
 
 
-def found(database: Database, text: str = "") -> list[Candidate]:
+def found(database: Database, text: str = "", state: ProofreadingState | None = None) -> list[Candidate]:
     run = finished_run(database)
-    decisions = read_decisions(database, run, lengths())
+    decisions = read_decisions(database, run, lengths(), state.base.changes if state else ())
     return find_candidates(database, run, decisions, lengths(), settings(text), learnt_beyond(decisions))
 
 
 def opened(database: Database, clock: Any = time.time, text: str = "", **more: Any) -> TaskQueue:
     state = ProofreadingState(database, Path(str(database.engine.url.database)).parent)
     section = settings(text)
-    decisions = read_decisions(database, finished_run(database), lengths())
+    decisions = read_decisions(database, finished_run(database), lengths(), state.base.changes)
     agenda = Agenda(state, lengths(), ExpectedSeconds.of(section), learnt_beyond(decisions))
     candidates = more.pop("candidates", None)
     if candidates is None:
-        candidates = found(database, text)
+        candidates = found(database, text, state)
     return TaskQueue(state, agenda, section, candidates, finished_run(database), clock)
 
 
@@ -415,15 +421,142 @@ def test_another_agglomeration_keeps_the_answers(database: Database) -> None:
     assert opened(database).task(gone.id).state is TaskState.OPEN
 
 
-def test_a_merge_that_people_said_no_to_is_suspected(database: Database) -> None:
-    run, section = finished_run(database), settings()
-    decisions = read_decisions(database, run, lengths())
-    every = find_candidates(
-        database, run, decisions, lengths(), section, learnt_beyond(decisions), [(1, 2), (3, 4)]
+def agglomerated_again(database: Database, edges: list[tuple[int, int, float]]) -> None:
+    """Another run of the agglomeration, whose rows take the place of those of the one before."""
+    run = start_run(database, f"digest of {edges}", "", {})
+    write_scored_edges(database, run, scored_edges(edges))
+    with database.writing() as connection:
+        before = connection.execute(sql.select(tables.somas)).mappings().all()
+        for row in before:
+            connection.execute(tables.somas.insert().values({**row, "run": run}))
+    apply_constraint(database, run)
+    finish_run(database, run)
+
+
+# Joins 2 to 4 and 7 to 9, which the first one left open.
+LATER = [(1, 2, 0.9), (5, 6, 0.7), (2, 3, 0.8), (3, 4, 0.7), (2, 4, 0.6), (7, 8, 0.9), (8, 9, 0.8)]
+
+
+def test_another_agglomeration_does_not_overrule_a_no(database: Database) -> None:
+    tasks = opened(database)
+    answered = [reply(tasks, take(tasks, pair), Verdict.REJECT).task.id for pair in ((3, 4), (8, 9))]
+    agglomerated_again(database, LATER)
+    again = opened(database)
+    neuron_of = again._state.neuron_of
+    assert neuron_of(3) != neuron_of(4) and neuron_of(8) != neuron_of(9)
+    assert neuron_of(2) == neuron_of(3) and neuron_of(7) == neuron_of(8)
+    assert all(again.task(each).state is TaskState.SETTLED for each in answered)
+    changes = {each.pair: (each.joined, each.because) for each in again._state.base.changes}
+    assert changes == {
+        (3, 4): (False, f"task {answered[0]}"),
+        (2, 4): (False, f"task {answered[0]}"),
+        (8, 9): (False, f"task {answered[1]}"),
+    }
+    (asked,) = (each for each in again.tasks() if each.supervoxels == (2, 4))
+    assert asked.kind is TaskKind.JOIN and asked.state is TaskState.OPEN
+    assert asked.evidence["left_out"] == f"task {answered[0]}"
+
+
+def test_what_a_no_left_out_stays_so_until_people_say_otherwise(database: Database) -> None:
+    tasks = opened(database)
+    reply(tasks, take(tasks, (3, 4)), Verdict.REJECT)
+    agglomerated_again(database, LATER)
+    again = opened(database)
+    before = again._state.neurons().neurons.tolist()
+    (answer,) = again.past_answers()
+    again.withdraw(answer.id, "taken-back", "ada")
+    assert opened(database)._state.neurons().neurons.tolist() == before
+    held = take(again, (3, 4))
+    reply(again, held, Verdict.ACCEPT)
+    assert again._state.neuron_of(3) == again._state.neuron_of(4)
+
+
+def test_another_agglomeration_does_not_go_round_a_cut(database: Database) -> None:
+    state = opened(database)._state
+    point = (0.0, 0.0, 0.0)
+    state.split(1, [(1, point)], [(2, point)], person="ada", client_key="cut")
+    agglomerated_again(database, [(1, 2, 0.9), (1, 3, 0.8), (2, 3, 0.7), (5, 6, 0.7)])
+    state = opened(database)._state
+    assert state.neuron_of(1) == state.neuron_of(3) != state.neuron_of(2)
+    assert [(each.pair, each.because) for each in state.base.changes] == [((2, 3), "edit 1")]
+
+
+def test_a_no_holds_together_with_an_older_merge_of_people(database: Database) -> None:
+    tasks = opened(database)
+    tasks._state.merge(4, 9, person="ada", client_key="merge")
+    reply(tasks, take(tasks, (3, 4)), Verdict.REJECT)
+    agglomerated_again(database, [(1, 2, 0.9), (5, 6, 0.7), (3, 9, 0.8)])
+    neuron_of = opened(database)._state.neuron_of
+    assert neuron_of(4) == neuron_of(9) != neuron_of(3)
+
+
+def test_a_merge_of_people_after_their_no_holds(database: Database) -> None:
+    tasks = opened(database)
+    reply(tasks, take(tasks, (3, 4)), Verdict.REJECT)
+    tasks._state.merge(4, 9, person="ada", client_key="1")
+    tasks._state.merge(3, 9, person="ada", client_key="2")
+    agglomerated_again(database, LATER)
+    neuron_of = opened(database)._state.neuron_of
+    assert neuron_of(3) == neuron_of(4) == neuron_of(9)
+
+
+def test_what_people_said_is_no_merger_stays_one(database: Database) -> None:
+    tasks = opened(database)
+    held = next(each for each in tasks.next("ada", 50) if each.task.kind is TaskKind.MERGER)
+    pair = held.task.supervoxels
+    reply(tasks, held, Verdict.REJECT)
+    agglomerated_again(database, [(3, 4, 0.9)])
+    neuron_of = opened(database)._state.neuron_of
+    assert neuron_of(pair[0]) == neuron_of(pair[1])
+
+
+def test_the_order_of_merges_does_not_matter_to_what_is_left_out() -> None:
+    rng = random.Random(3)
+    merges = [(a, b, rng.random()) for a in range(1, 12) for b in range(a + 1, 12) if rng.random() < 0.3]
+    said = SaidBefore(tuple(Apart(pair, 0, f"task {i}") for i, pair in enumerate([(1, 7), (2, 9), (4, 11)])))
+    outcomes = set()
+    for _ in range(10):
+        rng.shuffle(merges)
+        a, b, certainty = (np.array(column) for column in zip(*merges, strict=True))
+        found = changes_by(said, a.astype(np.uint64), b.astype(np.uint64), certainty, (), {})
+        outcomes.add(tuple((each.pair, each.because) for each in found))
+        left = {each.pair for each in found}
+        kept = np.array([pair[:2] for pair in merges if pair[:2] not in left], np.uint64)
+        group = components(np.arange(1, 12, dtype=np.uint64), kept[:, 0], kept[:, 1])
+        assert all(group[x - 1] != group[y - 1] for x, y in [(1, 7), (2, 9), (4, 11)])
+        # None is left out in vain.
+        for pair in left:
+            more = np.append(kept, np.array([pair], np.uint64), axis=0)
+            group = components(np.arange(1, 12, dtype=np.uint64), more[:, 0], more[:, 1])
+            assert any(group[x - 1] == group[y - 1] for x, y in [(1, 7), (2, 9), (4, 11)])
+    assert len(outcomes) == 1
+
+
+def test_a_decision_on_another_agglomeration_is_one_on_what_has_changed(database: Database) -> None:
+    tasks = opened(database)
+    held = take(tasks, (7, 8))
+    before = {7: tasks._state.version_of(7)}
+    agglomerated_again(database, EDGES)
+    again = opened(database)
+    with pytest.raises(ConflictError, match="have changed since"):
+        reply(again, held, Verdict.ACCEPT)
+    with pytest.raises(ConflictError, match="was changed by an agglomeration"):
+        again._state.merge(7, 8, person="ada", client_key="merge", expected=before)
+
+
+def test_the_evidence_of_tasks_with_one_number_is_joined(database: Database) -> None:
+    neuron = next(each for each in found(database) if each.kind is TaskKind.MERGER).supervoxels[0]
+    run = finished_run(database)
+    with database.writing() as connection:
+        values = dict(run=run, kind="size_outlier", object=1, detail="twice", point_z_nm=1.0)
+        connection.execute(tables.flags.insert().values(**values, point_y_nm=1.0, point_x_nm=1.0))
+    with database.writing() as connection:
+        connection.execute(sql.update(tables.edges).where(tables.edges.c.id_a == 1).values(probability=0.3))
+    (suspected,) = (
+        each for each in found(database) if each.kind is TaskKind.MERGER and 1 in each.supervoxels
     )
-    (suspected,) = (each for each in every if each.evidence.get("rejected_before"))
-    assert (suspected.kind, suspected.supervoxels) == (TaskKind.MERGER, (1, 2))
-    assert suspected.probability > 0.9 and suspected.part_nm == 100.0
+    assert neuron and suspected.probability == pytest.approx(0.7)
+    assert suspected.evidence["flag"] == "size_outlier" and "certainty" in suspected.evidence
 
 
 def moving_towards(tasks: TaskQueue, held: LeasedTask, supervoxel: int) -> None:

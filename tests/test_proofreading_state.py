@@ -69,7 +69,7 @@ def test_without_edits_neurons_are_those_of_the_agglomeration(state: Proofreadin
 def test_a_merge_says_what_it_did(state: ProofreadingState) -> None:
     edit = merge(state, 4, 7, reason="same axon", task=12)
     assert edit == Edit(
-        1, edit.at, "ada", Kind.MERGE, (4, 7), (1, 7), (1,), "same axon", False, "4-7", None, 12
+        1, edit.at, "ada", Kind.MERGE, (4, 7), (1, 7), (1,), "same axon", False, "4-7", None, 12, run=1
     )
     assert state.neuron_of(7) == 1
     assert state.edit(1) == edit

@@ -1,0 +1,137 @@
+"""What people said of supervoxels, as far as it binds an agglomeration that comes later.
+
+| they said | and so |
+| --- | --- |
+| no to a `join` or a `refused` | the two are apart |
+| a cut | what was on its two sides is apart |
+| no to a `merger` at a merge | the two are one |
+| a merge | holds by itself: it is replayed (`proofreading.replay`) |
+
+What was undone or taken back counts for nothing.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sql
+from sqlalchemy import Connection
+
+from proofreading.edits import LogRow, Merge, Pair, SupervoxelSplit, Toggle
+from proofreading.queue_tables import answers, tasks
+from proofreading.tasks import TaskKind, Verdict
+
+
+@dataclass(frozen=True)
+class Apart:
+    """Two supervoxels that people said are not one neuron.
+
+    Attributes:
+      pair: the smaller ID first.
+      edit: the last edit before it was said, or by which.
+      because: `task …` or `edit …`.
+    """
+
+    pair: Pair
+    edit: int
+    because: str
+
+
+@dataclass(frozen=True)
+class SaidBefore:
+    """What people said.
+
+    Attributes:
+      apart: pairs that are no neuron, ascending; each once.
+      one: pairs that are, with what says so.
+      merges: supervoxels that people joined, by the number of the edit.
+      removed: pairs whose merge was taken away, and not put back.
+      splits: of supervoxels, in their order.
+    """
+
+    apart: tuple[Apart, ...] = ()
+    one: Mapping[Pair, str] | None = None
+    merges: Mapping[int, Pair] | None = None
+    removed: frozenset[Pair] = frozenset()
+    splits: tuple[SupervoxelSplit, ...] = ()
+
+
+def said_before(connection: Connection, rows: Sequence[LogRow]) -> SaidBefore:
+    """Reads what people said until now.
+
+    Args:
+      connection: to read from.
+      rows: of the log, all of them, in their order.
+    """
+    active = active_rows(rows)
+    cuts = [row for row in active if not isinstance(row.change, Merge)]
+    found = [Apart(pair, row.id, f"edit {row.id}") for row in cuts for pair in _parted(row)]
+    times, one = [row.at for row in rows], dict[Pair, str]()
+    for task, kind, pair, at in _rejected(connection):
+        if kind is TaskKind.MERGER:
+            one[pair] = f"task {task}"
+        else:
+            found.append(Apart(pair, bisect_right(times, at), f"task {task}"))
+    latest = {each.pair: each for each in sorted(found, key=lambda each: each.edit)}
+    marks = dict[Pair, bool]()
+    for row in active:
+        if isinstance(row.change, Merge):
+            marks[ordered(row.change.a, row.change.b)] = True
+        elif not _is_toggle(row):
+            marks |= dict.fromkeys((ordered(*pair) for pair in row.change.removed), False)  # type: ignore[union-attr]
+    return SaidBefore(
+        tuple(latest[pair] for pair in sorted(latest)),
+        one,
+        {row.id: ordered(row.change.a, row.change.b) for row in active if isinstance(row.change, Merge)},
+        frozenset(pair for pair, is_joined in marks.items() if not is_joined),
+        tuple(row.change for row in active if isinstance(row.change, SupervoxelSplit)),
+    )
+
+
+def active_rows(rows: Sequence[LogRow]) -> list[LogRow]:
+    """The edits that are not undone, without undo and redo themselves, in their order.
+
+    Args:
+      rows: of the log, all of them, in their order.
+    """
+    undone = set[int]()
+    for row in rows:
+        if isinstance(row.change, Toggle):
+            (undone.discard if row.change.active else undone.add)(row.change.target)
+    return [row for row in rows if not _is_toggle(row) and row.id not in undone]
+
+
+def ordered(a: int, b: int) -> Pair:
+    """The smaller ID first."""
+    return (a, b) if a < b else (b, a)
+
+
+def _is_toggle(row: LogRow) -> bool:
+    return isinstance(row.change, Toggle)
+
+
+def _parted(row: LogRow) -> set[Pair]:
+    """The pairs that a split says are apart; a supervoxel that it split is on both sides."""
+    change = row.change
+    if isinstance(change, Merge | Toggle):
+        return set()
+    sides = [{supervoxel for supervoxel, _ in side} for side in (change.side_a, change.side_b)]
+    if isinstance(change, SupervoxelSplit):
+        sides = [
+            side - {change.supervoxel} | {part.id} for side, part in zip(sides, change.parts, strict=True)
+        ]
+    pairs = {ordered(a, b) for a in sides[0] for b in sides[1] if a != b}
+    return pairs | {ordered(*pair) for pair in change.removed}
+
+
+def _rejected(connection: Connection) -> list[tuple[int, TaskKind, Pair, str]]:
+    """Tasks about two supervoxels that were settled by a no, and when that was said."""
+    columns = tasks.c
+    named = (columns.id, columns.kind, columns.supervoxel_a, columns.supervoxel_b)
+    said = sql.select(*named, sql.func.max(answers.c.at)).join_from(tasks, answers)
+    said = said.where(columns.state == "settled", columns.verdict == Verdict.REJECT.value)
+    said = said.where(columns.supervoxel_b != 0, answers.c.state == "counted")
+    found = connection.execute(said.group_by(*named).order_by(columns.id)).all()
+    return [(int(task), TaskKind(kind), ordered(int(a), int(b)), at) for task, kind, a, b, at in found]
