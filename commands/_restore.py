@@ -1,8 +1,8 @@
 """proofread restore: puts a backup in the place of what people decided since.
 
   proofread restore --config C --backup DIR
-      checks the backup, then replaces decisions.sqlite and the voxels of split supervoxels by it, as one; what was
-      there before is kept in proofreading/backups of the output directory
+      checks the backup, then replaces decisions.sqlite and the voxels of split supervoxels by it, as one;
+      what was there before is kept in proofreading/backups of the output directory
 
 No server may run. If the command is killed, run it again, or start the server: either finishes it.
 

@@ -96,7 +96,8 @@ def _are_apart(state: ProofreadingState, side_a: Iterable[Placed], side_b: Itera
 
 
 def _key(answer: Answer) -> str:
-    return f"answer-{answer.id}"
+    """No client can choose such a key: the server takes no slash in one."""
+    return f"answer/{answer.id}"
 
 
 def _has_sides(candidate: Candidate) -> bool:

@@ -53,17 +53,22 @@ def require_words(about: Request) -> None:
         )
 
 
-def require_same(about: Request, edit: Edit) -> Edit:
+def require_same(about: Request, edit: Edit, *, is_same_change: bool) -> Edit:
     """The edit that was done under a request's client key, if it is the same request.
+
+    The key of an answer's edit follows from the answer: nobody chooses it, and what is to be done may be
+    proposed anew by a later agglomeration.
 
     Args:
       about: the request.
       edit: of its key.
+      is_same_change: it does what is asked for.
 
     Raises:
-      ConflictError: another person, or another kind of edit, used the key.
+      ConflictError: another person, or another edit, used the key.
     """
-    if edit.kind not in about.kinds or edit.person != about.person:
+    is_same = (edit.person, edit.task) == (about.person, about.task) and edit.kind in about.kinds
+    if not is_same or not (is_same_change or about.task is not None):
         raise ConflictError(
             f"client key '{about.client_key}' was used for edit {edit.id}; choose another for each edit"
         )

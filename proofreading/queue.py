@@ -181,8 +181,8 @@ class TaskQueue(QueueViews):
                 found = before or write_answer(connection, self._memory, given, reviews, now)
             if before is None and found.state == "counted":
                 self._memory.answered(found, is_open=not self._is_settled(found.task))
-            if (found.task, found.person) != (task, person):
-                raise ProofreadingError(f"key '{client_key}' was used for another answer; choose a new one")
+            if _said(found) != _said(given):
+                raise ConflictError(f"key '{client_key}' was used for another answer; choose a new one")
             if found.state == "void":
                 raise ConflictError(f"task {task} was not as it had been seen; look at it again")
             edit = self._carry_out(found) if found.state == "pending" else found.edit
@@ -258,3 +258,8 @@ class TaskQueue(QueueViews):
         with self._database.reading() as connection:
             row = task_rows.read_one(connection, task)
         return row is None or row.state != "open"
+
+
+def _said(given: Answer) -> tuple[object, ...]:
+    """What makes an answer another one."""
+    return given.task, given.person, given.verdict, given.partner, given.forced

@@ -26,7 +26,8 @@ from configs import load_config
 from proofreading.state import open_state
 state = open_state(load_config(sys.argv[1]))
 state.merge(3, 4, person="ann", client_key="later-0001")
-state.split(3, [(3, (110.0, 60.0, 380.0))], [(3, (110.0, 160.0, 500.0))], person="ann", client_key="later-0002")
+sides = [[(3, (110.0, y, x))] for y, x in ((60.0, 380.0), (160.0, 500.0))]
+state.split(3, *sides, person="ann", client_key="later-0002")
 os.kill(os.getpid(), signal.SIGKILL)
 """
 # Restores, and is killed as the nth file or folder is moved.
@@ -54,7 +55,7 @@ def ran(program: str, *arguments: str) -> int:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """A project with one edit and a split supervoxel, its backup, and two more edits whose log lies beside it."""
+    """A project with a split supervoxel, its backup, and two more edits in the log beside the database."""
     project = served(tmp_path)
     split = [[(2, (110.0, y, x))] for y, x in ((60.0, 210.0), (160.0, 330.0))]
     project.state.split(1, *split, person="ann", client_key="first-0001")

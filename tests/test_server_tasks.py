@@ -82,6 +82,57 @@ def test_the_same_answer_twice_counts_once(client: TestClient, project: ServedPr
     assert project.state.last_edit == 1 and client.get("/api/progress").json()["answered_by_me"] == 1
 
 
+@pytest.mark.parametrize("separator", ["-", "/"])
+def test_no_key_of_an_edit_is_that_of_an_answer(
+    separator: str, client: TestClient, project: ServedProject
+) -> None:
+    (task,) = joins(client)
+    elsewhere = next(each for each in ("3", "4", "5") if each not in task["supervoxels"])
+    free = next(each for each in ("5", "4", "3", "1") if each not in (*task["supervoxels"], elsewhere))
+    body = {"a": elsewhere, "b": free, "key": f"answer{separator}1"}
+    taken = client.post("/api/edits/merge", json=body)
+    assert taken.status_code == (200 if separator == "-" else 422)
+    fresh = client.get(f"/api/tasks/{task['id']}").json()["versions"]
+    edit = answer(client, task, versions=fresh).json()["edit"]
+    (made,) = client.get("/api/edits?limit=1").json()["edits"]
+    assert made["id"] == edit and made["task"] == task["id"]
+    assert sorted(made["supervoxels"]) == sorted(task["supervoxels"])
+
+
+def test_a_key_stands_for_one_edit_alone(client: TestClient, project: ServedProject) -> None:
+    merge, key = {"a": "1", "b": "3", "key": "one-key-1"}, {"key": "one-key-1"}
+    assert client.post("/api/edits/merge", json=merge).json()["id"] == "1"
+    assert client.post("/api/edits/merge", json={**merge, "reason": "again"}).json()["id"] == "1"
+    split = split_body(key="one-key-2")
+    assert client.post("/api/edits/split", json=split).json()["id"] == "2"
+    assert client.post("/api/edits/split", json=split).json()["id"] == "2"
+    undo = {"key": "one-key-3"}
+    assert client.post("/api/edits/1/undo", json=undo).json()["id"] == "3"
+    assert client.post("/api/edits/1/undo", json=undo).json()["id"] == "3"
+    others = [
+        ("merge", {**merge, "b": "4"}),
+        ("split", {**split, "side_b": [{"supervoxel": "2", "point_nm": point_nm(2)[:2] + [200.0]}]}),
+        ("2/undo", undo),
+        ("1/redo", undo),
+        ("1/undo", key),
+    ]
+    for path, body in others:
+        refused = client.post(f"/api/edits/{path}", json=body)
+        assert (refused.status_code, refused.json()["kind"]) == (409, "conflict"), path
+        assert "was used for edit" in refused.json()["error"]
+    assert project.state.last_edit == 3
+
+
+@pytest.mark.parametrize("other", [{"verdict": "reject"}, {"verdict": "unknown"}, {"force": True}], ids=str)
+def test_a_key_stands_for_one_answer_alone(other: dict[str, Any], client: TestClient) -> None:
+    (task,) = joins(client)
+    assert answer(client, task, key="one-key-1").json()["edit"] == "1"
+    refused = answer(client, task, **{"key": "one-key-1", **other})
+    assert (refused.status_code, refused.json()["kind"]) == (409, "conflict")
+    assert "was used for another answer" in refused.json()["error"]
+    assert answer(client, task, key="one-key-1").json()["edit"] == "1"
+
+
 def test_an_answer_to_what_has_changed_comes_back_with_the_task_as_it_is(client: TestClient) -> None:
     (task,) = joins(client)
     pair = {"a": task["supervoxels"][0], "b": str(LARGE if str(LARGE) not in task["supervoxels"] else 1)}

@@ -1,12 +1,14 @@
 """Putting a backup in the place of what people decided.
 
-A SQLite database is a file and, while it is in use or after a kill, a write-ahead log beside it. A log that stays
-beside another file is applied to that one, which undoes or destroys what was put there: both go together.
+A SQLite database is a file and, while it is in use or after a kill, a write-ahead log beside it. A log that
+stays beside another file is applied to that one, which undoes or destroys what was put there:
+both go together.
 
-The backup is copied and checked first, beside the project. From the moment that the copy has its final name the
-restore counts, and whatever a kill leaves is done by the next `proofread restore` or `proofread serve`: what was
-there before moves to `proofreading/backups`, then the pieces of split supervoxels and, last, the database come to
-their places. As long as that lasts there is no database, so that nobody sees one with the pieces of another.
+The backup is copied and checked first, beside the project. From the moment that the copy has its final name
+the restore counts, and whatever a kill leaves is done by the next `proofread restore` or `proofread serve`:
+what was there before moves to `proofreading/backups`, then the pieces of split supervoxels and, last, the
+database come to their places. As long as that lasts there is no database, so that nobody sees one with the
+pieces of another.
 Source: https://www.sqlite.org/howtocorrupt.html, https://www.sqlite.org/wal.html
 """
 
@@ -117,8 +119,8 @@ def _file_of(config: ConfigView) -> Path:
     if url.get_backend_name() == "sqlite" and url.database:
         return Path(url.database)
     raise ProofreadingError(
-        "this project's database is no SQLite file; restore it with its own tool, pg_restore for PostgreSQL, while "
-        f"no server runs, and put {SPLITS} of the same backup into {folder_of(config)}"
+        "this project's database is no SQLite file; restore it with its own tool, pg_restore for PostgreSQL, "
+        f"while no server runs, and put {SPLITS} of the same backup into {folder_of(config)}"
     )
 
 
