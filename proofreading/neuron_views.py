@@ -15,6 +15,7 @@ import numpy as np
 from agglomeration.database import Database
 from agglomeration.neurons import NeuronMap
 from agglomeration.runs import finished_run
+from proofreading import supervoxel_facts
 from proofreading.bases import FIRST_VERSION, open_base
 from proofreading.edit_log import EditLog, make_durable
 from proofreading.edits import Edit
@@ -62,6 +63,8 @@ class NeuronViews:
         self.run = finished_run(database)
         self.base = open_base(database, self.run)
         self._graph = MergeGraph(self.base.graph)
+        # At once: a later agglomeration takes the rows of this one away.
+        self._soma_centres = supervoxel_facts.read_soma_centres(database, self.run)
         self._log = EditLog(database, self._graph)
         self._log.catch_up()
 
@@ -76,6 +79,11 @@ class NeuronViews:
         """Number of the last edit that split a supervoxel, or took such a split back; 0 = none."""
         with self._lock:
             return self._log.voxels
+
+    @property
+    def has_newer_run(self) -> bool:
+        """Whether another agglomeration was finished since; it counts from the next opening on."""
+        return finished_run(self.database) != self.run
 
     def close(self) -> None:
         """Closes the database."""

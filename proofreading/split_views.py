@@ -9,6 +9,7 @@ import numpy as np
 
 from proofreading import supervoxel_facts
 from proofreading.edits import Placed, Point
+from proofreading.errors import ProofreadingError
 from proofreading.neuron_views import NeuronViews
 from proofreading.split_plan import (
     PlannedSplit,
@@ -55,7 +56,8 @@ class SplitViews(NeuronViews):
 
         Raises:
           ConflictError: a supervoxel that is not in the neuron.
-          ProofreadingError: a side without points, or points that cannot be parted.
+          ProofreadingError: a side without points, points that cannot be parted, or a supervoxel that would
+            be split while a newer agglomeration waits.
           UnknownError: there is no such neuron or supervoxel.
         """
         with self._lock:
@@ -83,12 +85,22 @@ class SplitViews(NeuronViews):
             found = supervoxel_facts.read_edge_points(self.database, self.run, number)
             points = {**found, **supervoxel_facts.merge_points(self._log.merges(), number), **points}
             position = self._graph.made_of(position)
+        if unknown := bodies - self._soma_centres.keys():
+            raise ProofreadingError(
+                f"supervoxel {supervoxel} cannot be split: where cell body {min(unknown)} in it lies is not "
+                "known; run `run_agglomeration` again"
+            )
+        # After the points were read: they go with the rows of the agglomeration.
+        if self.has_newer_run:
+            raise ProofreadingError(
+                "supervoxels are not split while a newer agglomeration waits; restart the server to use it"
+            )
         return SupervoxelFacts(
             self.labels(),
             self._log.kept_splits(self.output_dir),
             self._box_of(supervoxel),
             points,
-            supervoxel_facts.read_soma_centres(self.database, self.run, bodies),
+            {body: self._soma_centres[body] for body in bodies},
         )
 
     def _box_of(self, supervoxel: int) -> Box:

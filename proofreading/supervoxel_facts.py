@@ -71,17 +71,16 @@ def read_edge_points(database: Database, run: int, supervoxel: int) -> dict[int,
     return found
 
 
-def read_soma_centres(database: Database, run: int, bodies: frozenset[int]) -> dict[int, Point]:
-    """The centres of cell bodies (nm, zyx), by their IDs.
+def read_soma_centres(database: Database, run: int) -> dict[int, Point]:
+    """The centres of all cell bodies (nm, zyx), by their IDs.
 
     Args:
       database: the decisions.
       run: its number.
-      bodies: their IDs.
     """
     columns = tables.somas.c
     centres = [columns[f"centre_{axis}_nm"] for axis in _AXES]
-    query = sql.select(columns.id, *centres).where(columns.run == run, columns.id.in_(sorted(bodies)))
+    query = sql.select(columns.id, *centres).where(columns.run == run)
     with database.reading() as connection:
         return {body: (z, y, x) for body, z, y, x in connection.execute(query)}
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from proofreading_cases import VOXEL_NM, agglomerated
+from proofreading_cases import VOXEL_NM, agglomerated, scored_edges
 
+from agglomeration.decisions import write_scored_edges
+from agglomeration.merging import apply_constraint
+from agglomeration.runs import finish_run, start_run
 from inference.supervoxel_table import block_statistics
 from jobs.pieces import PieceError
 from proofreading.edits import Kind
@@ -229,6 +233,32 @@ def test_a_cell_body_stays_with_the_part_at_its_centre(tmp_path: Path) -> None:
     a, b = parts_of(state)
     assert state.somas_of(state.neuron_of(a)) == ()
     assert state.somas_of(state.neuron_of(b)) == (8,)
+
+
+def finish_another_run(state: ProofreadingState) -> None:
+    """Another agglomeration, which takes the rows of the one before away."""
+    run = start_run(state.database, "another digest", "", {})
+    write_scored_edges(state.database, run, scored_edges([(3, 5, 0.9), (3, 9, 0.3)]))
+    apply_constraint(state.database, run)
+    finish_run(state.database, run)
+
+
+def test_no_supervoxel_is_split_while_a_newer_agglomeration_waits(tmp_path: Path) -> None:
+    state = opened(tmp_path, somas={3: 8})
+    assert not state.has_newer_run
+    finish_another_run(state)
+    assert state.has_newer_run
+    for split in (state.preview_split, partial(state.split, person="ada", client_key="1")):
+        with pytest.raises(ProofreadingError, match="newer agglomeration waits; restart the server"):
+            split(3, [(3, LEFT)], [(3, RIGHT)])
+    assert state.somas_of(3) == (8,) and state.last_edit == 0
+
+
+def test_a_supervoxel_whose_cell_body_has_no_place_is_not_split(tmp_path: Path) -> None:
+    state = opened(tmp_path, somas={3: 8})
+    state._soma_centres.clear()
+    with pytest.raises(ProofreadingError, match="where cell body 8 in it lies is not known"):
+        state.split(3, [(3, LEFT)], [(3, RIGHT)], person="ada", client_key="1")
 
 
 def test_another_process_sees_the_same(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 from served_project import LARGE, client_of, point_nm, served
 
+from agglomeration.runs import finish_run, start_run
 from proofreading.server.served import ServedProject, open_project
 
 
@@ -289,7 +290,15 @@ def test_what_the_project_is(client: TestClient) -> None:
         "reviews": 1,
         "last_edit": 0,
         "last_voxel_edit": 0,
+        "newer_agglomeration": False,
     }
+
+
+def test_a_page_hears_of_a_newer_agglomeration(client: TestClient, project: ServedProject) -> None:
+    assert client.get("/api/progress").json()["newer_agglomeration"] is False
+    finish_run(project.state.database, start_run(project.state.database, "another", "", {}))
+    for path in ("/api/progress", "/api/project", "/api/tasks/next"):
+        assert client.get(path).json()["newer_agglomeration"] is True
 
 
 def test_a_page_hears_of_edits_of_others(project: ServedProject) -> None:

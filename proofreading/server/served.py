@@ -75,9 +75,14 @@ class ServedProject:
         mean = float(self.lengths.nm.mean()) if self.lengths.nm.size else 0.0
         return float(self.lengths.of(self.state.supervoxels_of(neuron), otherwise=mean).sum())
 
-    def now(self) -> dict[str, int]:
-        """How far the log has come, for pages to see that something of theirs has changed."""
-        return {"last_edit": self.state.last_edit, "last_voxel_edit": self.state.last_voxel_edit}
+    def now(self) -> dict[str, int | bool]:
+        """How far the log has come, for pages to see that something of theirs has changed, and whether a
+        newer agglomeration waits for the server to be started again."""
+        return {
+            "last_edit": self.state.last_edit,
+            "last_voxel_edit": self.state.last_voxel_edit,
+            "newer_agglomeration": self.state.has_newer_run,
+        }
 
     def close(self) -> None:
         """Ends it. Leases stay: whoever has a task goes on after a restart, or the lease ends."""

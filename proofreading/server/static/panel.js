@@ -4,6 +4,9 @@ import { button, make, swatch } from "./dom.js";
 import { evidenceOf, isByHand, MODES, PIECE_A, PIECE_B, STAYS } from "./modes.js";
 import { count, length, percent, pieces } from "./units.js";
 
+// Versions count anew with every agglomeration, from a multiple of this on.
+const OF_ONE_BASE = 2 ** 32;
+
 /**
  * The panel of a task.
  *
@@ -110,7 +113,7 @@ export function neuronPanel(neuron, act, mayAnswer) {
     ["pieces", count(neuron.supervoxels.length)],
     ["voxels", count(neuron.voxels)],
     ["cell bodies", String(neuron.somas.length)],
-    ["last edit", neuron.version ? `#${neuron.version}` : "none"],
+    ["last edit", neuron.version % OF_ONE_BASE ? `#${neuron.version % OF_ONE_BASE}` : "none"],
   ];
   return make(
     "section",

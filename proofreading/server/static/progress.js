@@ -35,6 +35,7 @@ function draw(found) {
   const share = Math.max(0, Math.min(1, today / whole));
   byId("gain-bar").style.setProperty("--share", `${(100 * share).toFixed(1)}%`);
   byId("gain-bar").setAttribute("aria-valuenow", String(Math.round(100 * share)));
+  byId("newer").hidden = !found.newer_agglomeration;
   byId("answered").textContent = count(found.answered_by_me);
   byId("open").textContent = count(found.open);
   const kinds = { join: "joins", refused: "joins of two cell bodies", merger: "cuts", end: "ends" };
