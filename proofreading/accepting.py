@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from proofreading.answers import Answer
-from proofreading.edits import Edit, Placed
+from proofreading.edits import Edit, Kind, Placed
 from proofreading.errors import ProofreadingError
 from proofreading.state import ProofreadingState
 from proofreading.tasks import Candidate, TaskKind, Verdict
@@ -50,6 +50,29 @@ def require_partner(candidate: Candidate, verdict: Verdict, partner: int | None)
         raise ProofreadingError("a loose end goes on in another supervoxel; name it, or reject the task")
     if not wanted and partner is not None:
         raise ProofreadingError("only an accepted loose end is joined with a supervoxel of one's own choice")
+
+
+def require_cut(candidate: Candidate, verdict: Verdict, cut: Edit | None, person: str, neuron: int) -> None:
+    """Refuses an edit that is not the cut which somebody made by hand to accept this task.
+
+    Args:
+      candidate: of the task.
+      verdict: the answer.
+      cut: the edit that it names; None = none.
+      person: who answers.
+      neuron: of the task's first supervoxel now.
+
+    Raises:
+      ProofreadingError: it is none.
+    """
+    if cut is None:
+        return
+    by_hand = candidate.kind is TaskKind.MERGER and not _has_sides(candidate)
+    if not by_hand or verdict is not Verdict.ACCEPT:
+        raise ProofreadingError("only a task that is accepted by a cut of one's own names an edit")
+    is_split = cut.kind in (Kind.SPLIT, Kind.SUPERVOXEL_SPLIT) and cut.undone_by is None
+    if not is_split or cut.person != person or neuron not in cut.neurons_after:
+        raise ProofreadingError(f"edit {cut.id} is no cut of yours of this task's neuron; name that one")
 
 
 def carry_out(state: ProofreadingState, candidate: Candidate, answer: Answer) -> Edit:

@@ -234,6 +234,15 @@ class Agenda:
             return join_value(1.0, entry.lengths_nm[0], beyond_nm, self.total_nm)
         return self._value(replace(entry, candidate=replace(entry.candidate, probability=1.0)))
 
+    def gain_of_cut(self, neurons: Iterable[int]) -> float:
+        """What a cut added to the run length if it is right, nm.
+
+        Args:
+          neurons: that came of it.
+        """
+        first, *rest = sorted((self.length_of(neuron) for neuron in neurons), reverse=True)
+        return cut_value(1.0, first, sum(rest), self.total_nm)
+
     def length_of(self, neuron: int) -> float:
         """Of a neuron as it is now, nm; 0 where there is none."""
         if neuron not in self._length_of:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from agglomeration.database import DatabaseError
 from configs.errors import ReconstructionError
 from proofreading import answers, leases, task_rows
-from proofreading.accepting import changes_neurons, require_partner
+from proofreading.accepting import changes_neurons, require_cut, require_partner
 from proofreading.answers import Answer
 from proofreading.edits import Edit
 from proofreading.errors import ConflictError, LeaseError, UnknownError
@@ -25,7 +25,12 @@ _DECIDING = (Verdict.ACCEPT, Verdict.REJECT)
 
 
 def write_answer(
-    connection: Connection, memory: QueueMemory, given: Answer, reviews: int, now: float
+    connection: Connection,
+    memory: QueueMemory,
+    given: Answer,
+    reviews: int,
+    now: float,
+    cut: Edit | None = None,
 ) -> Answer:
     """Checks an answer and writes it; settles its task unless that takes an edit.
 
@@ -38,6 +43,7 @@ def write_answer(
       given: the answer.
       reviews: how many people have to agree.
       now: the time, seconds since the epoch.
+      cut: the edit by which the person has cut by hand what the task is about.
 
     Returns:
       The answer with its number: pending if it takes an edit, else counted.
@@ -53,18 +59,21 @@ def write_answer(
     if held.person != given.person or row is None or entry is None:
         raise LeaseError(f"task {given.task} is not with you any more; take the next one")
     require_partner(entry.candidate, given.verdict, given.partner)
+    require_cut(entry.candidate, given.verdict, cut, given.person, entry.neurons[0])
     if given.verdict in _DECIDING and (entry.is_stale or memory.versions(entry) != given.versions):
         raise ConflictError(f"the neurons of task {given.task} have changed since; look at it again")
     before = answers.of_task(connection, given.task)
     enough = answers.agreeing(before, given.verdict, given.person) + 1 >= reviews
     decides = given.verdict in _DECIDING and enough
-    if decides and given.verdict is Verdict.ACCEPT:
-        given = replace(given, gained_nm=memory.agenda.gain_of(given.task, given.partner))
     if decides and changes_neurons(entry.candidate, given.verdict):
-        return answers.add(connection, replace(given, state="pending"))
+        gained_nm = memory.agenda.gain_of(given.task, given.partner)
+        return answers.add(connection, replace(given, state="pending", gained_nm=gained_nm))
+    if cut is not None:
+        given = replace(given, gained_nm=memory.agenda.gain_of_cut(cut.neurons_after))
     written = answers.add(connection, given)
     if decides:
-        answers.settle(connection, given.task, given.verdict, None)
+        made = [given.edit, *(each.edit for each in before if each.verdict is given.verdict)]
+        answers.settle(connection, given.task, given.verdict, next(filter(None, made), None))
     else:
         leases.end(connection, given.lease)
     return written

@@ -148,6 +148,7 @@ class TaskQueue(QueueViews):
         comment: str = "",
         force: bool = False,
         partner: int | None = None,
+        edit: int | None = None,
     ) -> Outcome:
         """Takes an answer, and carries it out when enough people agree.
 
@@ -162,34 +163,37 @@ class TaskQueue(QueueViews):
           comment: may be empty.
           force: join two cell bodies if it has to be.
           partner: the supervoxel with which an accepted loose end is joined.
+          edit: by which the person has cut by hand what an accepted task is about; undone, it asks again.
 
         Raises:
           LeaseError: the task is not with this person (any more).
           ConflictError: its neurons have changed since; nothing was done, the lease goes on.
           SomaError: it would join two cell bodies; nothing was done, the lease goes on.
           ProofreadingError: an answer that makes no sense; nothing was done.
+          UnknownError: there is no such edit.
         """
         with self._lock:
             self._catch_up()
             given = Answer(
                 *(0, client_key, task, lease, person, self._now(), verdict, dict(versions)),
-                *(partner, force, seconds, comment, "counted", None, 0.0),
+                *(partner, force, seconds, comment, "counted", edit, 0.0),
             )
+            cut = None if edit is None else self._state.edit(edit)
             with self._database.writing() as connection:
                 before = answers.find(connection, client_key)
                 reviews, now = self._section.reviews, self._clock()
-                found = before or write_answer(connection, self._memory, given, reviews, now)
+                found = before or write_answer(connection, self._memory, given, reviews, now, cut)
             if before is None and found.state == "counted":
                 self._memory.answered(found, is_open=not self._is_settled(found.task))
             if _said(found) != _said(given):
                 raise ConflictError(f"key '{client_key}' was used for another answer; choose a new one")
             if found.state == "void":
                 raise ConflictError(f"task {task} was not as it had been seen; look at it again")
-            edit = self._carry_out(found) if found.state == "pending" else found.edit
+            made = self._carry_out(found) if found.state == "pending" else found.edit
             self._catch_up()
             (view,) = self._views([task])
             settled = view.state is TaskState.SETTLED
-            return Outcome(view, edit, settled, not settled, found.gained_nm)
+            return Outcome(view, made, settled, not settled, found.gained_nm)
 
     def comment(self, task: int, person: str, words: str) -> None:
         """Writes a comment on a task, whoever has it.

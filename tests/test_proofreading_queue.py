@@ -311,6 +311,44 @@ def test_a_merger_is_cut_where_it_was_proposed(database: Database) -> None:
     assert tasks._state.neuron_of(5) != tasks._state.neuron_of(6)
 
 
+def cut_by_hand(tasks: TaskQueue, person: str = "ada", key: str = "by-hand") -> int:
+    points = ([(5, (1.0, 1.0, 1.0))], [(6, (2.0, 2.0, 2.0))])
+    return tasks._state.split(tasks._state.neuron_of(5), *points, person=person, client_key=key).id
+
+
+def test_undoing_a_cut_by_hand_asks_its_task_again(database: Database) -> None:
+    flagged = Candidate(TaskKind.MERGER, (5, 0), (1.0, 1.0, 1.0), 0.5, {"flag": "two_somas"})
+    tasks = opened(database, candidates=[flagged])
+    (held,) = tasks.next("ada")
+    edit, versions = cut_by_hand(tasks), {5: 1}
+    for wrong, words in ((edit, "only a task that is accepted"), (99, "there is no edit 99")):
+        verdict = Verdict.REJECT if wrong == edit else Verdict.ACCEPT
+        with pytest.raises(ProofreadingError, match=words):
+            reply(tasks, held, verdict, key=f"wrong-{wrong}", edit=wrong, versions=versions)
+    versions = tasks.task(held.task.id).versions
+    done = reply(tasks, held, Verdict.ACCEPT, edit=edit, versions=versions)
+    assert done.settled and done.edit == edit
+    assert done.gained_nm == pytest.approx((500**2 + 600**2) / 4500)
+    assert reply(tasks, held, Verdict.ACCEPT, edit=edit, versions=versions).edit == edit, "sent twice"
+    tasks._state.undo(edit, person="ada", client_key="undo")
+    assert tasks.task(flagged.id).state is TaskState.OPEN
+    assert opened(database, candidates=[flagged]).task(flagged.id).state is TaskState.OPEN
+    tasks._state.redo(edit, person="ada", client_key="redo")
+    assert tasks.task(flagged.id).state is TaskState.SETTLED
+
+
+def test_a_cut_of_somebody_else_or_none_gains_nothing(database: Database) -> None:
+    flagged = Candidate(TaskKind.MERGER, (5, 0), (1.0, 1.0, 1.0), 0.5, {"flag": "two_somas"})
+    tasks = opened(database, candidates=[flagged])
+    (held,) = tasks.next("ada")
+    edit = cut_by_hand(tasks, "bob")
+    versions = tasks.task(held.task.id).versions
+    with pytest.raises(ProofreadingError, match="no cut of yours"):
+        reply(tasks, held, Verdict.ACCEPT, edit=edit, versions=versions)
+    done = reply(tasks, held, Verdict.ACCEPT, versions=versions)
+    assert done.settled and done.edit is None and done.gained_nm == 0
+
+
 def test_an_accepted_refusal_cuts_and_then_joins(database: Database) -> None:
     """5 belongs to the neuron of cell body 1, not to that of cell body 2."""
     tasks = opened(database)

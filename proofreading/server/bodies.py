@@ -128,6 +128,7 @@ class Answer(Lease):
 
     Attributes:
       partner: the supervoxel that a loose end goes on in.
+      edit: the cut that the person has made by hand, where an accepted task proposes none.
       versions: of the neurons that were shown, by their ID.
       seconds: from showing it to the answer.
     """
@@ -139,6 +140,7 @@ class Answer(Lease):
     comment: Line = ""
     force: Flag = False
     partner: Id | None = None
+    edit: Id | None = None
 
 
 class Withdrawal(Body):

@@ -88,6 +88,7 @@ def _answer_task(task: PathId, body: Answer, request: Request, project: Project,
             comment=body.comment,
             force=body.force,
             partner=body.partner,
+            edit=body.edit,
         )
     except (ConflictError, SomaError) as error:
         return answer_refused(request, error, {"task": project.queue.task(task).to_dict()})

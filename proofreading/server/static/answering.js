@@ -15,7 +15,7 @@ const NOT_BEFORE_MS = 150;
 export function answer(verdict, more = {}) {
   const task = page.queue.current();
   if (!task || !mayAnswer() || !isTask() || performance.now() - page.shownAt < NOT_BEFORE_MS) return;
-  if (verdict === "accept" && isByHand(task)) return startSplit();
+  if (verdict === "accept" && isByHand(task) && !more.edit) return startSplit();
   if (verdict === "accept" && task.kind === "end") {
     if (!page.partner) return toast("First show where it goes on: Shift+click the piece, or point at it and press P.", "warn");
     more = { ...more, partner: page.partner.picked };

@@ -78,7 +78,7 @@ async function splitDone(edit, isReadAnew, task) {
   const current = page.queue.current();
   if (task && current?.id === task.id && isByHand(current)) {
     page.shownAt = 0;
-    answer("accept");
+    answer("accept", { edit: edit.id });
   } else {
     back();
   }
