@@ -35,7 +35,8 @@ def write_answer(
     """Checks an answer and writes it; settles its task unless that takes an edit.
 
     An earlier answer of another person agrees whatever has become of the neurons since: the question is the
-    same, and the last one to answer has seen them as they are.
+    same, and the last one to answer has seen them as they are. That a loose end goes on is agreed on where
+    both name the same neuron, and saw both neurons as they are now.
 
     Args:
       connection: in a transaction that writes.
@@ -60,9 +61,12 @@ def write_answer(
         raise LeaseError(f"task {given.task} is not with you any more; take the next one")
     require_partner(entry.candidate, given.verdict, given.partner)
     require_cut(entry.candidate, given.verdict, cut, given.person, entry.neurons[0])
-    if given.verdict in _DECIDING and (entry.is_stale or memory.versions(entry) != given.versions):
+    seen = memory.versions(entry, given.partner)
+    if given.verdict in _DECIDING and (entry.is_stale or seen != given.versions):
         raise ConflictError(f"the neurons of task {given.task} have changed since; look at it again")
     before = answers.of_task(connection, given.task)
+    if given.partner is not None:
+        before = [each for each in before if _goes_on_alike(memory, each, given)]
     enough = answers.agreeing(before, given.verdict, given.person) + 1 >= reviews
     decides = given.verdict in _DECIDING and enough
     if decides and changes_neurons(entry.candidate, given.verdict):
@@ -77,6 +81,12 @@ def write_answer(
     else:
         leases.end(connection, given.lease)
     return written
+
+
+def _goes_on_alike(memory: QueueMemory, earlier: Answer, given: Answer) -> bool:
+    """Whether an earlier answer says of a loose end what this one does, of the same neurons."""
+    alike = (earlier.verdict, earlier.versions) == (given.verdict, given.versions)
+    return alike and memory.neuron_of(earlier.partner) == memory.neuron_of(given.partner)
 
 
 def finish_answer(

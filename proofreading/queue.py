@@ -156,7 +156,7 @@ class TaskQueue(QueueViews):
           task: its number.
           lease: the word.
           verdict: accept and reject decide; unknown asks another person; skip asks later.
-          versions: of the task's neurons, as the person saw them.
+          versions: of the task's neurons, and that of `partner`, as the person saw them.
           client_key: chosen by the client; the same one again is the same answer.
           person: who.
           seconds: from showing the task to the answer.

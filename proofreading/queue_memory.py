@@ -133,10 +133,22 @@ class QueueMemory:
             self._answered.setdefault(given.task, set()).add(given.person)
         self.returned(given.task)
 
-    def versions(self, entry: Entry) -> dict[int, int]:
-        """Of a task's neurons; one that has just gone is left out."""
+    def neuron_of(self, supervoxel: int | None) -> int:
+        """The neuron of a supervoxel now; 0 where there is none."""
+        try:
+            return self._state.neuron_of(supervoxel) if supervoxel else 0
+        except UnknownError:
+            return 0
+
+    def versions(self, entry: Entry, partner: int | None = None) -> dict[int, int]:
+        """Of a task's neurons; one that has just gone is left out.
+
+        Args:
+          entry: the task.
+          partner: the supervoxel in which a loose end goes on; its neuron counts as well.
+        """
         found = {}
-        for neuron in filter(None, entry.neurons):
+        for neuron in filter(None, (*entry.neurons, self.neuron_of(partner))):
             try:
                 found[neuron] = self._state.version_of(neuron)
             except UnknownError:

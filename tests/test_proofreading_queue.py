@@ -377,9 +377,37 @@ def test_a_loose_end_is_joined_with_the_named_supervoxel(database: Database) -> 
     (held,) = tasks.next("ada")
     with pytest.raises(ProofreadingError, match="name it"):
         reply(tasks, held, Verdict.ACCEPT)
-    done = reply(tasks, held, Verdict.ACCEPT, partner=9)
+    with pytest.raises(ConflictError, match="have changed since"):
+        reply(tasks, held, Verdict.ACCEPT, partner=9)
+    done = reply(tasks, held, Verdict.ACCEPT, partner=9, versions={3: 0, 9: 0})
     assert done.settled and done.gained_nm == pytest.approx(2 * 300 * 900 / 4500)
     assert tasks._state.neuron_of(3) == tasks._state.neuron_of(9)
+
+
+def loose_end_of(tasks: TaskQueue, person: str, partner: int) -> Outcome:
+    """Has a person say that the only loose end goes on in a supervoxel."""
+    (held,) = tasks.next(person)
+    neuron = tasks._state.neuron_of(partner)
+    versions = {**held.task.versions, neuron: tasks._state.version_of(neuron)}
+    return reply(tasks, held, Verdict.ACCEPT, person, partner=partner, versions=versions)
+
+
+def test_reviewers_agree_on_where_a_loose_end_goes_on(database: Database) -> None:
+    candidate = Candidate(TaskKind.END, (3, 0), (1.0, 1.0, 1.0), 0.25)
+    tasks = opened(database, text="reviews: 2", candidates=[candidate])
+    assert not loose_end_of(tasks, "ada", 1).settled
+    assert not loose_end_of(tasks, "bo", 9).settled, "another neuron"
+    assert loose_end_of(tasks, "cy", 2).settled, "2 is in the neuron of 1"
+    assert tasks._state.neuron_of(3) == tasks._state.neuron_of(1)
+
+
+def test_a_vote_on_a_neuron_that_changed_is_none_for_a_loose_end(database: Database) -> None:
+    candidate = Candidate(TaskKind.END, (3, 0), (1.0, 1.0, 1.0), 0.25)
+    tasks = opened(database, text="reviews: 2", candidates=[candidate])
+    assert not loose_end_of(tasks, "ada", 9).settled
+    tasks._state.merge(8, 9, person="cy", client_key="meanwhile")
+    assert not loose_end_of(tasks, "bo", 9).settled
+    assert loose_end_of(tasks, "cy", 8).settled
 
 
 def test_a_no_can_be_taken_back(database: Database, clock: Clock) -> None:

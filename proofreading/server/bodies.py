@@ -127,7 +127,7 @@ class Answer(Lease):
     """What a person says to a task.
 
     Attributes:
-      partner: the supervoxel that a loose end goes on in.
+      partner: the supervoxel that a loose end goes on in; `versions` names its neuron, too.
       edit: the cut that the person has made by hand, where an accepted task proposes none.
       versions: of the neurons that were shown, by their ID.
       seconds: from showing it to the answer.

@@ -18,7 +18,8 @@ export function answer(verdict, more = {}) {
   if (verdict === "accept" && isByHand(task) && !more.edit) return startSplit();
   if (verdict === "accept" && task.kind === "end") {
     if (!page.partner) return toast("First show where it goes on: Shift+click the piece, or point at it and press P.", "warn");
-    more = { ...more, partner: page.partner.picked };
+    const versions = { ...task.versions, [page.partner.id]: page.partner.version };
+    more = { ...more, partner: page.partner.picked, versions };
   }
   const comment = byId("comment").value.trim();
   byId("comment").value = "";
@@ -50,7 +51,8 @@ export async function onSoma(task, body, line) {
   if (choice === "no") return answer("reject");
   if (choice !== "force" || !(await isSure())) return;
   if (page.queue.current()?.id === task.id) {
-    page.queue.answer("accept", { force: true, ...(body.partner && { partner: body.partner }) });
+    const { partner, versions } = body;
+    page.queue.answer("accept", { force: true, ...(partner && { partner, versions }) });
   }
 }
 
