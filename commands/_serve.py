@@ -1,10 +1,11 @@
 """proofread serve: the page of a project, until an interrupt.
 
-  proofread serve --config C [--host H] [--port P] [--allowed_host NAME]
+  proofread serve --config C [--host H] [--port P] [--allowed_host NAME] [--trusted_proxy ADDRESS]
       prints a link that logs in whoever opens it; the log is proofreading/server.log in the output directory
 
 At another host than the loopback the page is reachable from other machines, without encryption: put a proxy
-with TLS in front of it and name it with --allowed_host.
+with TLS in front of it and name it with --allowed_host, and its address with --trusted_proxy, so that failed
+logins count against those who make them and not against all who come through it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,12 @@ _PORT = flags.DEFINE_integer(
 _ALLOWED = flags.DEFINE_multi_string(
     "allowed_host", [], "further name of the server, such as that of a proxy before it", flag_values=FLAGS
 )
+_PROXIES = flags.DEFINE_multi_string(
+    "trusted_proxy",
+    [],
+    "address or network of a proxy, which alone reaches the server and says from where in X-Forwarded-For",
+    flag_values=FLAGS,
+)
 _MESHES = flags.DEFINE_bool(
     "meshes", True, "make surfaces of the supervoxels, once; --nomeshes goes without", flag_values=FLAGS
 )
@@ -52,6 +59,7 @@ def main(rest: Sequence[str]) -> None:
     serve(
         config.replace(proofreading=section),
         allowed_hosts=_ALLOWED.value,
+        trusted_proxies=_PROXIES.value,
         meshes=_MESHES.value,
         tell=_tell,
         warn=caution,

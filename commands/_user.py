@@ -5,10 +5,12 @@
   proofread user remove --config C --name N
   proofread user token --config C --name N
       prints a token by which the person logs in without a password; the one before no longer works
+  proofread user logout --config C --name N
+      ends the person's sessions, wherever they are; a server that runs notices within seconds
   proofread user list --config C
 
 add asks for a password, unless there is a file; an empty one gives none, and the person needs a token. change
-asks for one with --ask_password. A new password, or removal, ends the person's sessions.
+asks for one with --ask_password. A new password, a new token, or removal ends the person's sessions.
 """
 
 from __future__ import annotations
@@ -89,6 +91,12 @@ def _token(database: Database) -> None:
     print(new_token(database, _NAME.value))
 
 
+def _logout(database: Database) -> None:
+    from proofreading.server.accounts import end_sessions
+
+    print(f"ended {end_sessions(database, _NAME.value)} sessions of {_NAME.value}")
+
+
 def _list(database: Database) -> None:
     from proofreading.server.accounts import list_persons
 
@@ -120,5 +128,6 @@ _ACTIONS: dict[str, Callable[[Database], None]] = {
     "change": _change,
     "remove": _remove,
     "token": _token,
+    "logout": _logout,
     "list": _list,
 }

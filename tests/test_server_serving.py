@@ -26,7 +26,7 @@ from agglomeration.database import open_database
 from commands import proofread
 from proofreading.migrations import bring_up_to_date
 from proofreading.server import accounts, backup
-from proofreading.server.guards import is_loopback, known_hosts
+from proofreading.server.guards import forwarded, is_loopback, known_hosts, trusted
 from proofreading.server.limits import Rate, RateLimiter
 from proofreading.tables import METADATA
 
@@ -190,6 +190,8 @@ def ten_gigabytes(address: str, client: httpx.Client) -> int:
         (["user", "add", "--config", "c.textproto"], "needs --name"),
         (["user", "add", "--config", "c.textproto", "--name", "ann"], "needs --role"),
         (["user", "change", "--config", "c.textproto", "--name", "ann"], "user change needs"),
+        (["serve", "--config", "c.textproto", "--trusted_proxy", "proxy"], "trusted_proxy"),
+        (["restore", "--config", "c.textproto"], "restore needs --config and --backup"),
         (["user", "token", "--config", "c.textproto", "--name", "ann"], "there is no person 'ann'"),
         (["backup"], "backup needs --config"),
         (["simulate"], "simulate needs --config"),
@@ -287,6 +289,40 @@ def test_a_new_password_ends_sessions(tmp_path: Path) -> None:
         accounts.change_person(database, "ann", password="another horse")
         assert accounts.find_session(database, held, 1.0) is None
         assert accounts.check_password(database, "ann", PASSWORD) is None
+
+
+def test_a_new_token_or_a_logout_ends_sessions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = served(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for words, printed in ((["token"], "worker:"), (["logout"], "ended 2 sessions of worker")):
+        here, there, other = (client_of(project, name) for name in ("worker", "worker", "boss"))
+        assert proofread.run(["user", *words, "--config", "c.textproto", "--name", "worker"]) == 0
+        assert printed in capsys.readouterr().out
+        project.sessions._remembered.clear()
+        assert [each.get("/api/me").status_code for each in (here, there, other)] == [401, 401, 200]
+    token = accounts.new_token(project.state.database, "worker", ends_sessions=False)
+    assert client_of(project).post("/api/session", json={"token": token}).status_code == 200
+    assert proofread.run(["user", "logout", "--config", "c.textproto", "--name", "nobody"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("address", "said", "found"),
+    [
+        ("10.0.0.2", "8.8.8.8", "8.8.8.8"),
+        ("10.0.0.2", "1.1.1.1, 8.8.8.8", "8.8.8.8"),
+        ("10.0.0.2", "1.1.1.1, 8.8.8.8, 10.0.0.3", "8.8.8.8"),
+        ("10.0.0.2", "10.0.0.9, 10.0.0.3", "10.0.0.9"),
+        ("10.0.0.2", "8.8.8.8, cat", "10.0.0.2"),
+        ("10.0.0.2", "", "10.0.0.2"),
+        ("9.9.9.9", "8.8.8.8", "9.9.9.9"),
+        ("testclient", "8.8.8.8", "testclient"),
+    ],
+)
+def test_only_a_trusted_proxy_says_where_a_request_is_from(address: str, said: str, found: str) -> None:
+    assert forwarded(address, said, trusted(["10.0.0.0/8"])) == found
+    assert forwarded(address, said, ()) == address
 
 
 def test_a_backup_is_whole_while_people_go_on(tmp_path: Path) -> None:

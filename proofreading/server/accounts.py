@@ -145,12 +145,13 @@ def list_persons(database: Database) -> list[Person]:
         return [Person(*row) for row in rows]
 
 
-def new_token(database: Database, name: str) -> str:
+def new_token(database: Database, name: str, *, ends_sessions: bool = True) -> str:
     """A token by which a person logs in without a password; the one before no longer works.
 
     Args:
       database: of the project.
       name: of the person.
+      ends_sessions: whoever is logged in as this person is so no more.
 
     Raises:
       UnknownError: no such person.
@@ -159,7 +160,25 @@ def new_token(database: Database, name: str) -> str:
     with database.writing() as connection:
         change = sql.update(persons).where(persons.c.name == name).values(token=_hashed(token))
         _require_one(connection.execute(change).rowcount, name)
+        if ends_sessions:
+            connection.execute(sql.delete(sessions).where(sessions.c.person == name))
     return token
+
+
+def end_sessions(database: Database, name: str) -> int:
+    """Ends all sessions of a person; gives how many there were.
+
+    Args:
+      database: of the project.
+      name: of the person.
+
+    Raises:
+      UnknownError: no such person.
+    """
+    with database.writing() as connection:
+        found = connection.execute(sql.select(persons.c.name).where(persons.c.name == name)).all()
+        _require_one(len(found), name)
+        return connection.execute(sql.delete(sessions).where(sessions.c.person == name)).rowcount
 
 
 def check_password(database: Database, name: str, password: str) -> Person | None:

@@ -65,7 +65,15 @@ def make_app(project: ServedProject) -> FastAPI:
         app.add_exception_handler(error, _answer)
     # The last one added is the outermost.
     app.add_middleware(partial(limit_bodies, limits=project.limits))
-    app.add_middleware(partial(guard, hosts=project.hosts, limits=project.limits, limiter=project.limiter))
+    app.add_middleware(
+        partial(
+            guard,
+            hosts=project.hosts,
+            limits=project.limits,
+            limiter=project.limiter,
+            proxies=project.proxies,
+        )
+    )
     app.add_middleware(partial(log_requests, note=project.metrics.note))
     return app
 

@@ -2,13 +2,19 @@
 
 A login gives a cookie that scripts cannot read (`HttpOnly`), that no other site's requests carry
 (`SameSite=Strict`), and that is named after the server's port, since cookies of one host are shared by all
-servers on it. Names and passwords that failed are counted for each address and each name.
+servers on it.
+
+Logins that fail are counted for each name and address together, so that who guesses somebody's password keeps
+that person from nothing, and for each address. Each is counted before it is looked at, and no more once it
+was right: of many that come at once no more are looked at than of as many one after the other.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
+from anyio import to_thread
 from fastapi import Depends, Request, Response
 from starlette.concurrency import run_in_threadpool
 
@@ -23,7 +29,7 @@ _COOKIE = "proofread"
 _WRONG = "name, password or token is wrong"
 
 
-def log_in(
+async def log_in(
     request: Request, project: ServedProject, name: str | None, password: str | None, token: str | None
 ) -> tuple[Person, str]:
     """Begins a session of whoever has this name and password, or this token.
@@ -40,21 +46,31 @@ def log_in(
     Raises:
       Refused: 401 for a wrong one, 429 after too many wrong ones.
     """
-    rate = project.limits.failed_logins
-    buckets = [("login", address_of(request.scope))]
-    buckets += [("login name", name)] if name is not None else []
-    for kind, who in buckets:
-        refuse_for(project.limiter.wait_s(kind, who, rate, take=0))
-    if token is not None:
-        person = accounts.check_token(project.state.database, token)
-    else:
-        person = accounts.check_password(project.state.database, name or "", password or "")
+    address, limits = address_of(request.scope), project.limits
+    who = (token or "").rpartition(":")[0] if name is None else name
+    buckets = (
+        ("login", f"{address} {who}", limits.failed_logins),
+        ("login address", address, limits.failed_logins_of_address),
+    )
+    for kind, whose, rate in buckets:
+        refuse_for(project.limiter.wait_s(kind, whose, rate))
+    check = partial(_checked, project, name, password, token)
+    # Those that wait hold no thread, which others need.
+    person = await to_thread.run_sync(check, limiter=project.hashing)
     if person is None:
-        for kind, who in buckets:
-            project.limiter.wait_s(kind, who, rate)
         raise Refused(401, _WRONG)
-    event("login", person=person.name, role=person.role, address=address_of(request.scope))
-    return person, project.sessions.start(person)
+    for kind, whose, _ in buckets:
+        project.limiter.give_back(kind, whose)
+    event("login", person=person.name, role=person.role, address=address)
+    return person, await run_in_threadpool(project.sessions.start, person)
+
+
+def _checked(
+    project: ServedProject, name: str | None, password: str | None, token: str | None
+) -> Person | None:
+    if token is not None:
+        return accounts.check_token(project.state.database, token)
+    return accounts.check_password(project.state.database, name or "", password or "")
 
 
 def give_cookie(request: Request, response: Response, held: str) -> None:

@@ -6,6 +6,8 @@ A browser sends a person's cookie with whatever page it shows. Therefore:
   whose name is made to point at this machine (DNS rebinding) has another name.
 - *Origin.* A request that another page caused is refused, and one that may change something needs the header
   `X-Requested-By: proofread`, which no form and no other page can send.
+- *Address.* Behind a proxy that is named all requests come from its address; it says from which they came
+  to it (`X-Forwarded-For`), which counts from such a proxy alone.
 - *Rate.* Every address has a bucket (`proofreading.server.limits`).
 
 Answers have a content-security policy that lets nothing be loaded from elsewhere, and Neuroglancer run.
@@ -23,12 +25,14 @@ from collections.abc import Iterable
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from proofreading.errors import ProofreadingError
 from proofreading.server.limits import Limits, RateLimiter
 from proofreading.server.refusals import Refused, refusal
 
 _READING = {"GET", "HEAD", "OPTIONS"}
 _OUR_PAGES = {"same-origin", "none"}
 REQUESTED_BY = "proofread"
+Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 
 POLICY = "; ".join(
     (
@@ -82,7 +86,43 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def guard(app: ASGIApp, hosts: frozenset[str], limits: Limits, limiter: RateLimiter) -> ASGIApp:
+def trusted(proxies: Iterable[str]) -> Networks:
+    """Networks by their addresses.
+
+    Args:
+      proxies: such as "127.0.0.1" or "10.0.0.0/8".
+
+    Raises:
+      ProofreadingError: one is no address.
+    """
+    try:
+        return tuple(ipaddress.ip_network(each, strict=False) for each in proxies)
+    except ValueError as error:
+        raise ProofreadingError(f"--trusted_proxy: {error}; give an address such as 10.0.0.2") from error
+
+
+def forwarded(address: str, said: str, proxies: Networks) -> str:
+    """The address that a request came from before proxies passed it on.
+
+    Args:
+      address: that it comes from.
+      said: `X-Forwarded-For`; each proxy adds the address that it got the request from.
+      proxies: whose word counts.
+
+    Returns:
+      The last one that is no such proxy, or the first of all; `address` where a word is none.
+    """
+    found = address
+    for each in reversed([word.strip() for word in said.split(",") if word.strip()]):
+        if not _is_among(found, proxies) or not _is_address(each):
+            break
+        found = each
+    return found
+
+
+def guard(
+    app: ASGIApp, hosts: frozenset[str], limits: Limits, limiter: RateLimiter, proxies: Networks = ()
+) -> ASGIApp:
     """Refuses requests that no page of ours sent, and too many of them; adds headers to all answers.
 
     Args:
@@ -90,12 +130,15 @@ def guard(app: ASGIApp, hosts: frozenset[str], limits: Limits, limiter: RateLimi
       hosts: names of the server (`known_hosts`).
       limits: of requests.
       limiter: counts them.
+      proxies: whose `X-Forwarded-For` counts.
     """
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
+        if proxies and (said := ",".join(Headers(scope=scope).getlist("x-forwarded-for"))):
+            scope["client"] = forwarded(address_of(scope), said, proxies), 0
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -153,6 +196,18 @@ def refuse_for(wait_s: float) -> None:
         raise Refused(429, f"too many requests; try again in {seconds} s", {"Retry-After": seconds})
 
 
+def _is_among(address: str, networks: Networks) -> bool:
+    return _is_address(address) and any(ipaddress.ip_address(address) in each for each in networks)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _require_ours(scope: Scope, hosts: frozenset[str]) -> None:
     """Refuses other hosts and requests of other pages.
 
@@ -179,10 +234,4 @@ def _require_ours(scope: Scope, hosts: frozenset[str]) -> None:
 def _is_known(host: str, hosts: frozenset[str]) -> bool:
     name = host.lower()
     name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
-    if name in hosts:
-        return True
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
+    return name in hosts or _is_address(name)

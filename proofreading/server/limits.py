@@ -40,7 +40,9 @@ class Limits:
       person: requests of one person at `/api`.
       address: requests of one address at `/api`, by whomever.
       files: requests of one address for data and for files of the page.
-      failed_logins: logins that failed, of one address and of one name.
+      failed_logins: logins under one name from one address that failed.
+      failed_logins_of_address: logins from one address that failed, under whatever names.
+      logins_at_once: whose passwords or tokens are checked at the same time; each takes 16 MiB and a core.
       previews: previews of splits and other slow questions, of one person.
     """
 
@@ -51,6 +53,8 @@ class Limits:
     address: Rate = Rate(400, 2000)
     files: Rate = Rate(2000, 10_000)
     failed_logins: Rate = Rate(0.1, 10)
+    failed_logins_of_address: Rate = Rate(1, 100)
+    logins_at_once: int = 2
     previews: Rate = Rate(2, 10)
 
 
@@ -89,6 +93,17 @@ class RateLimiter:
                 self._forget(now)
                 self._levels[kind, who] = level + take, now
             return 0.0
+
+    def give_back(self, kind: str, who: str) -> None:
+        """Puts what was taken last back into a bucket.
+
+        Args:
+          kind: of bucket.
+          who: person or address.
+        """
+        with self._lock:
+            level, since = self._levels.get((kind, who), (0.0, 0.0))
+            self._levels[kind, who] = max(0.0, level - 1), since
 
     def _forget(self, now: float) -> None:
         if len(self._levels) >= _MOST_BUCKETS:

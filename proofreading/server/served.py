@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
+from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from configs import ConfigView
@@ -15,7 +16,7 @@ from proofreading.lengths import Lengths, lengths_of
 from proofreading.pictures import PictureQueue, open_pictures
 from proofreading.queue import TaskQueue
 from proofreading.queue_opening import open_queue
-from proofreading.server.guards import known_hosts
+from proofreading.server.guards import Networks, known_hosts
 from proofreading.server.layers import SEGMENTATION, Layer, open_layers
 from proofreading.server.limits import Limits, RateLimiter
 from proofreading.server.metrics import Metrics
@@ -43,6 +44,7 @@ class ServedProject:
       limiter: counts requests.
       metrics: figures of requests.
       previews: of splits of supervoxels, as layers.
+      proxies: networks of proxies that say truly from where a request comes.
     """
 
     config: ConfigView
@@ -56,6 +58,7 @@ class ServedProject:
     limiter: RateLimiter = field(default_factory=RateLimiter)
     metrics: Metrics = field(default_factory=Metrics)
     previews: Previews = field(default_factory=Previews)
+    proxies: Networks = ()
 
     @property
     def folder(self) -> Path:
@@ -66,6 +69,11 @@ class ServedProject:
     def pictures(self) -> PictureQueue:
         """Pictures that people had segmented, or wait for."""
         return open_pictures(self.config)
+
+    @cached_property
+    def hashing(self) -> CapacityLimiter:
+        """Has logins be checked one after the other, a few at once."""
+        return CapacityLimiter(self.limits.logins_at_once)
 
     def length_nm(self, neuron: int) -> float:
         """The length of a neuron: those of its supervoxels added up. Raises UnknownError.
@@ -104,6 +112,7 @@ def open_project(
     *,
     hosts: frozenset[str] | None = None,
     limits: Limits | None = None,
+    proxies: Networks = (),
     meshes: bool = False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> ServedProject:
@@ -113,6 +122,7 @@ def open_project(
       config: of the project, with `agglomeration` and a finished run of it.
       hosts: names of the server; None = that of the config, and the loopback.
       limits: what it puts up with; None = the defaults, with the uploads of the config.
+      proxies: networks of proxies that say truly from where a request comes.
       meshes: make meshes of the supervoxels, unless they are there.
       tell: takes a line about anything that is worth knowing.
 
@@ -136,6 +146,7 @@ def open_project(
             Sessions(state.database),
             known_hosts(section.host) if hosts is None else hosts,
             Limits(upload_bytes=section.upload_bytes) if limits is None else limits,
+            proxies=proxies,
         )
     except BaseException:
         state.close()

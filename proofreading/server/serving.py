@@ -24,7 +24,7 @@ from jobs.lock import only_run_in
 from proofreading.errors import ProofreadingError
 from proofreading.server import accounts
 from proofreading.server.app import make_app
-from proofreading.server.guards import is_loopback, known_hosts
+from proofreading.server.guards import is_loopback, known_hosts, trusted
 from proofreading.server.logs import close_log, event, open_log
 from proofreading.server.restoring import finish_restore
 from proofreading.server.served import folder_of, open_project
@@ -39,6 +39,7 @@ def serve(
     config: ConfigView,
     *,
     allowed_hosts: Iterable[str] = (),
+    trusted_proxies: Iterable[str] = (),
     meshes: bool = True,
     tell: Tell = print,
     warn: Tell = print,
@@ -48,6 +49,7 @@ def serve(
     Args:
       config: of the project; `proofreading.host` and `port` say where (port 0: any that is free).
       allowed_hosts: further names under which the server is asked for, such as that of a proxy.
+      trusted_proxies: addresses of proxies whose X-Forwarded-For counts.
       meshes: make meshes of the supervoxels, unless they are there.
       tell: takes a line for the person who started it: the link to log in by.
       warn: takes a line about anything that is allowed but probably not meant.
@@ -56,12 +58,13 @@ def serve(
       ReconstructionError: nothing to serve, another server of the project, or an address that is taken.
     """
     section, folder = config.proofreading, folder_of(config)
+    proxies = trusted(trusted_proxies)
     require_writable(folder)
     with only_run_in(folder), _logged(folder / "server.log"), _listening(section.host, section.port) as bound:
         port = bound.getsockname()[1]
         finish_restore(config)
         hosts = known_hosts(section.host, allowed_hosts)
-        project = open_project(config, hosts=hosts, meshes=meshes, tell=warn)
+        project = open_project(config, hosts=hosts, proxies=proxies, meshes=meshes, tell=warn)
         try:
             if not is_loopback(section.host):
                 warn(
@@ -89,7 +92,7 @@ def own_token(database: Database) -> str:
         name = "admin"
     if name not in {person.name for person in accounts.list_persons(database)}:
         accounts.add_person(database, name, "admin")
-    return accounts.new_token(database, name)
+    return accounts.new_token(database, name, ends_sessions=False)
 
 
 def _server(app: object) -> uvicorn.Server:

@@ -13,13 +13,15 @@ router = APIRouter(prefix="/api", tags=["session"])
 
 
 @router.post("/session")
-def _start_session(body: Login, request: Request, response: Response, project: Project) -> dict[str, str]:
+async def _start_session(
+    body: Login, request: Request, response: Response, project: Project
+) -> dict[str, str]:
     """Logs in by `{name, password}` or `{token}`; gives a cookie."""
     by_password = body.name is not None and body.password is not None and body.token is None
     by_token = body.token is not None and body.name is None and body.password is None
     if not by_password and not by_token:
         raise Refused(422, "give either name and password, or a token")
-    person, held = log_in(request, project, body.name, body.password, body.token)
+    person, held = await log_in(request, project, body.name, body.password, body.token)
     request.state.person = person.name
     give_cookie(request, response, held)
     return {"name": person.name, "role": person.role}
