@@ -55,6 +55,7 @@ class Decisions:
       bridges: (k,) int64, rows of `edges` that alone hold a neuron together.
       first_nm, second_nm: (k,) float64, lengths on the sides of `id_a` and `id_b` of these.
       left_out: merges that stand against what people said, and are open therefore, with what they said.
+      held: (h,) int64, rows of `edges` that join supervoxels.
     """
 
     edges: ScoredEdges
@@ -66,6 +67,7 @@ class Decisions:
     first_nm: np.ndarray
     second_nm: np.ndarray
     left_out: Mapping[Pair, str] = field(default_factory=dict)
+    held: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def neuron_of(self, supervoxels: np.ndarray) -> np.ndarray:
         """The neurons of supervoxels, (k,) uint64."""
@@ -117,6 +119,7 @@ def read_decisions(
         first_nm[is_bridge],
         second_nm[is_bridge],
         {each.pair: each.because for each in changes if not each.joined},
+        held,
     )
 
 

@@ -1,6 +1,7 @@
 """Tasks of what may be joined wrongly: refused merges and the cuts instead of them, and suspected mergers.
 
-A merge that alone holds a neuron together is suspected when it is doubtful. A flag of a whole neuron makes
+A merge that alone holds a neuron together is suspected when it is doubtful, and so are several that do so
+together (`proofreading.weak_cuts`). A flag of a whole neuron makes
 its most doubtful such merge more so. Supervoxels with two cell bodies, or whose skeleton crosses itself, are
 suspected themselves.
 
@@ -24,9 +25,12 @@ from proofreading.decided import Decisions, evidence_of, placed, point_of
 from proofreading.lengths import Lengths
 from proofreading.tasks import Candidate, Point, TaskKind
 from proofreading.value import refusal_probability
+from proofreading.weak_cuts import weak_cuts
 
 # A bridge is looked at from this share of the probability on from which open pairs are.
 _DOUBT_SHARE = 0.1
+# Several merges together are looked at from this probability on, however low that of open pairs is.
+_LEAST_DOUBT = 1e-3
 # What flags and crossings are taken to be worth: the probability that the neuron is two.
 _FLAG_DOUBT = 0.2
 _CROSSING_DOUBT = 0.4
@@ -105,6 +109,7 @@ def mergers(
         long_enough = whole[owners[k]] >= section.min_length_nm
         if long_enough and doubt[k] >= _DOUBT_SHARE * section.min_probability:
             yield _bridge(edges, row, float(doubt[k]), first_nm)
+    yield from _weak(decisions, whole, section)
     for flag in _flags(database, run):
         at = (flag.point_z_nm, flag.point_y_nm, flag.point_x_nm)
         told = {"flag": flag.kind, "detail": flag.detail}
@@ -120,6 +125,32 @@ def mergers(
             part = float(lengths.of(np.array([flag.object], np.uint64))[0]) / 2
             yield Candidate(TaskKind.MERGER, (flag.object, 0), at, _TWO_BODIES_DOUBT, {**told, **sides}, part)
     yield from _crossings(decisions, lengths, whole, section.min_length_nm)
+
+
+def _weak(decisions: Decisions, whole: Mapping[int, float], section: ConfigView) -> Iterator[Candidate]:
+    """Several doubtful merges that hold a long neuron together, as one task at the most doubtful of them."""
+    edges, ids = decisions.edges, decisions.supervoxels
+    owners = decisions.neuron_of(edges.id_a)
+    long_enough = np.array([name for name, nm in whole.items() if nm >= section.min_length_nm], np.uint64)
+    held = decisions.held[np.isin(owners[decisions.held], long_enough)]
+    first, second = np.searchsorted(ids, edges.id_a[held]), np.searchsorted(ids, edges.id_b[held])
+    doubt, least = 1 - decisions.probability[held], _DOUBT_SHARE * section.min_probability
+    for cut in weak_cuts(ids.size, first, second, doubt, decisions.lengths_nm, max(least, _LEAST_DOUBT)):
+        rows = held[cut.merges].tolist()
+        ends = [
+            (int(edges.id_a[row]), int(edges.id_b[row]))
+            if is_first
+            else (int(edges.id_b[row]), int(edges.id_a[row]))
+            for row, is_first in zip(rows, cut.is_first.tolist(), strict=True)
+        ]
+        points = [edges.points_nm[row] for row in rows]
+        sides = {
+            name: [placed(pair[side], point) for pair, point in zip(ends, points, strict=True)]
+            for side, name in enumerate(("side_a", "side_b"))
+        }
+        told = {**evidence_of(edges, rows[0]), "merges": len(rows), **sides}
+        at, pair = point_of(edges.points_nm[rows[0]]), ends[0]
+        yield Candidate(TaskKind.MERGER, pair, at, cut.doubt, told, cut.first_nm)
 
 
 def _bridge(

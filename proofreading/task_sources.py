@@ -4,7 +4,7 @@
 | --- | --- |
 | `join` | pairs that were left open, and merges that stand against what people said before |
 | `refused` | merges that would have joined two cell bodies, with the cheapest cut instead |
-| `merger` | doubtful merges that alone hold a neuron together, and flags (`proofreading.suspects`) |
+| `merger` | doubtful merges that hold a neuron together, and flags (`proofreading.suspects`) |
 | `end` | tips of long neurons inside the volume to which no pair leads |
 
 Inputs: the decisions of a run, lengths. Outputs: `Candidate`s; nothing is written.

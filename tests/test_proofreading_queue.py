@@ -625,6 +625,26 @@ def test_the_evidence_of_tasks_with_one_number_is_joined(database: Database) -> 
     assert suspected.evidence["flag"] == "size_outlier" and "certainty" in suspected.evidence
 
 
+def test_a_neuron_that_two_doubtful_merges_hold_together_is_suspected(database: Database) -> None:
+    ring = [(1, 2, 0.99), (1, 3, 0.5), (2, 4, 0.6), (3, 4, 0.99), (4, 7, 0.99)]
+    agglomerated_again(database, ring)
+    with database.writing() as connection:
+        columns = tables.edges.c
+        for a, b, certainty in ring:
+            wanted = (columns.id_a == a) & (columns.id_b == b)
+            connection.execute(sql.update(tables.edges).where(wanted).values(probability=certainty))
+    (suspected,) = (
+        each for each in found(database, "min_length_nm: 100") if each.evidence.get("merges") == 2
+    )
+    assert (suspected.kind, suspected.supervoxels) == (TaskKind.MERGER, (1, 3))
+    assert suspected.probability == pytest.approx(0.2) and suspected.part_nm == pytest.approx(300)
+    tasks = opened(database, candidates=[suspected])
+    (held,) = tasks.next("ada")
+    assert reply(tasks, held, Verdict.ACCEPT).settled
+    neuron_of = tasks._state.neuron_of
+    assert neuron_of(1) == neuron_of(2) != neuron_of(3) == neuron_of(4) == neuron_of(7)
+
+
 def moving_towards(tasks: TaskQueue, held: LeasedTask, supervoxel: int) -> None:
     """Has a refused task cut 6 off 5, and join 2 with this one."""
     entry = tasks._memory.agenda.entries[held.task.id]

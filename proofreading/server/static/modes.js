@@ -51,6 +51,7 @@ const WORDS_OF_EVIDENCE = {
   joined_in_passes: ["one object in passes", percentOf],
   parted_in_passes: ["two objects in passes", percentOf],
   crossing: ["arms cross straight", (value) => value.toFixed(2)],
+  merges: ["held together by", (value) => `${value} merges`],
   left_out: ["left out because of", String],
   flag: ["reason", (value) => String(value).replaceAll("_", " ")],
   detail: ["", String],
