@@ -188,7 +188,7 @@ class _Client:
 
     async def _next(self) -> tuple[Task | None, float]:
         """The next task; None = there is none now. And the seconds that this took."""
-        found = await self._ask("GET", "/api/tasks/next", None, {200})
+        found = await self._ask("POST", "/api/tasks/next", None, {200})
         tasks = found.json().get("tasks", [])
         if not tasks:
             return None, self._took_s

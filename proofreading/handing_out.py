@@ -17,6 +17,8 @@ from proofreading.leases import Lease
 from proofreading.queue_memory import QueueMemory
 from proofreading.tasks import TaskKind
 
+# Tasks that one person has at the same time: nobody can take a queue away from the others.
+MOST_HELD = 20
 # Skipped tasks, and those of neurons that others look at: what is added where all else is handed out.
 _WHAT_ELSE = ((False, False), (False, True), (True, True))
 
@@ -36,7 +38,7 @@ def hand_out(
       database: of the queue.
       memory: of the queue.
       person: who gets them.
-      n: how many at most.
+      n: how many at most; nobody has more than `MOST_HELD` at the same time.
       kinds: only these; None = all.
       now: the time, seconds since the epoch.
       seconds: how long they are theirs.
@@ -49,6 +51,7 @@ def hand_out(
     try:
         with database.writing() as connection:
             reap(connection, memory, now)
+            n = min(n, MOST_HELD - leases.held_by(connection, person, now))
             for skipped_too, busy_too in _WHAT_ELSE:
                 suits = memory.suits(person, kinds, skipped_too=skipped_too, busy_too=busy_too)
                 while len(granted) < n and (entry := memory.agenda.take(suits)) is not None:
@@ -80,7 +83,7 @@ def hand_out_one(
 
     Raises:
       ConflictError: it is settled, or has no question left.
-      LeaseError: it is with somebody.
+      LeaseError: it is with somebody, or the person has `MOST_HELD` already.
       UnknownError: there is none of this number.
       DatabaseError: the database cannot be written.
     """
@@ -91,6 +94,8 @@ def hand_out_one(
             raise UnknownError(f"there is no task {number}")
         if entry is None or entry.is_stale:
             raise ConflictError(f"task {number} is decided, or has no question left; reload the history")
+        if leases.held_by(connection, person, now) >= MOST_HELD:
+            raise LeaseError(f"{MOST_HELD} tasks are with you already; answer one, or give it back")
         lease = leases.grant(connection, number, person, now, seconds)
         if lease is None:
             raise LeaseError(f"task {number} is with somebody; take the next one")

@@ -110,6 +110,18 @@ def end(connection: Connection, lease: str) -> None:
     connection.execute(sql.delete(leases).where(leases.c.lease == lease))
 
 
+def held_by(connection: Connection, person: str, now: float) -> int:
+    """How many tasks are with a person.
+
+    Args:
+      connection: in a transaction that writes.
+      person: who.
+      now: the time.
+    """
+    held = sql.select(sql.func.count()).where(leases.c.person == person, leases.c.until > now)
+    return int(connection.execute(held).scalar_one())
+
+
 def reap(connection: Connection, now: float) -> list[int]:
     """Takes away the leases that have ended.
 

@@ -864,3 +864,19 @@ def test_what_was_acknowledged_is_there_after_any_kill(database: Database) -> No
     settled = [row.task for row in rows.values() if row.state == "counted"]
     assert len(settled) == len(set(settled))
     assert tasks.next("bo", 50) == [] or not any(line.startswith("end") for line in lines)
+
+
+def test_nobody_takes_the_queue_away_from_the_others(database: Database, clock: Clock) -> None:
+    ends = [Candidate(TaskKind.END, (8, 0), (float(z), 1.0, 1.0), 0.5) for z in range(60)]
+    tasks = opened(database, clock, candidates=ends)
+    held = [each for _ in range(4) for each in tasks.next("ada", 15)]
+    assert len(held) == 20
+    free = next(each.id for each in ends if each.id not in {one.task.id for one in held})
+    with pytest.raises(LeaseError, match="20 tasks are with you already"):
+        tasks.lease(free, "ada")
+    assert len(tasks.next("bob", 50)) == 20
+    tasks.release(held[0].task.id, held[0].lease)
+    reply(tasks, held[1], Verdict.REJECT)
+    assert len(tasks.next("ada", 15)) == 2
+    clock.now += 1000
+    assert len(tasks.next("ada", 50)) == 20, "leases that ended do not count"

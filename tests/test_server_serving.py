@@ -62,7 +62,7 @@ def test_a_server_from_its_link_to_its_end_and_again(tmp_path: Path) -> None:
     config = write_project(tmp_path)
     with running(config) as (process, address, token):
         client = logged_in(address, token)
-        task, other = client.get("/api/tasks/next?n=2&kinds=join").json()["tasks"]
+        task, other = client.post("/api/tasks/next?n=2&kinds=join").json()["tasks"]
         body = {"lease": task["lease"], "verdict": "accept", "versions": task["versions"], "key": "answer-1"}
         done = client.post(f"/api/tasks/{task['id']}/answer", json=body)
         assert done.json()["edit"] == "1"
@@ -123,7 +123,7 @@ def test_a_server_that_is_told_to_end_amid_traffic_finishes_and_loses_nothing(tm
                         change(client, f"/api/edits/{edit}/undo", f"{key}-undo")
 
     with running(config) as (process, address, token):
-        (task,) = logged_in(address, token).get("/api/tasks/next?kinds=join").json()["tasks"]
+        (task,) = logged_in(address, token).post("/api/tasks/next?kinds=join").json()["tasks"]
         people = [threading.Thread(target=work, args=(address, f"worker{n}")) for n in range(4)]
         for each in people:
             each.start()

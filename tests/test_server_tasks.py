@@ -25,7 +25,7 @@ def client(project: ServedProject) -> TestClient:
 
 
 def joins(client: TestClient, n: int = 1) -> list[dict[str, Any]]:
-    tasks: list[dict[str, Any]] = client.get(f"/api/tasks/next?n={n}&kinds=join").json()["tasks"]
+    tasks: list[dict[str, Any]] = client.post(f"/api/tasks/next?n={n}&kinds=join").json()["tasks"]
     return tasks
 
 
@@ -236,7 +236,7 @@ def test_a_comment_is_counted(client: TestClient) -> None:
     ],
 )
 def test_a_wrong_question_about_tasks(path: str, status: int, client: TestClient) -> None:
-    found = client.get(path)
+    found = client.request("POST" if "next" in path else "GET", path)
     assert found.status_code == status and "\n" not in found.json()["error"]
 
 
@@ -298,7 +298,8 @@ def test_a_page_hears_of_a_newer_agglomeration(client: TestClient, project: Serv
     assert client.get("/api/progress").json()["newer_agglomeration"] is False
     finish_run(project.state.database, start_run(project.state.database, "another", "", {}))
     for path in ("/api/progress", "/api/project", "/api/tasks/next"):
-        assert client.get(path).json()["newer_agglomeration"] is True
+        method = "POST" if "next" in path else "GET"
+        assert client.request(method, path).json()["newer_agglomeration"] is True
 
 
 def test_a_page_hears_of_edits_of_others(project: ServedProject) -> None:
@@ -308,7 +309,7 @@ def test_a_page_hears_of_edits_of_others(project: ServedProject) -> None:
     def heard() -> list[tuple[int, int]]:
         path = f"/api/tasks/{task['id']}/heartbeat"
         beat = mine.post(path, json={"lease": task["lease"]}).json()
-        answers = (beat, mine.get("/api/progress").json(), mine.get("/api/tasks/next").json())
+        answers = (beat, mine.get("/api/progress").json(), mine.post("/api/tasks/next").json())
         return [(each["last_edit"], each["last_voxel_edit"]) for each in answers]
 
     assert heard() == [(0, 0)] * 3
@@ -325,3 +326,10 @@ def test_a_page_hears_of_edits_of_others(project: ServedProject) -> None:
     assert heard() == [(4, 4)] * 3
     news = mine.get("/api/edits?after=2").json()["edits"]
     assert [(each["id"], each["kind"]) for each in news] == [("4", "undo"), ("3", "undo")]
+
+
+def test_tasks_are_leased_by_a_request_of_the_page_alone(client: TestClient) -> None:
+    assert client.get("/api/tasks/next").status_code == 422, "GET changes nothing; 'next' is no number"
+    refused = client.post("/api/tasks/next", headers={"X-Requested-By": ""})
+    assert refused.status_code == 403 and "X-Requested-By" in refused.json()["error"]
+    assert len(joins(client, 20)) == 4

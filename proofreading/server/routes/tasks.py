@@ -19,7 +19,7 @@ router = APIRouter(prefix="/api", tags=["tasks"])
 _MOST_AT_ONCE = 20
 
 
-@router.get("/tasks/next")
+@router.post("/tasks/next")
 def _next_tasks(
     project: Project,
     person: Proofreader,

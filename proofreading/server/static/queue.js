@@ -51,7 +51,7 @@ export function makeQueue(project, outbox, tell) {
     try {
       while (held().length < AHEAD) {
         const wanted = AHEAD - held().length;
-        const { tasks } = await get(`/api/tasks/next?n=${wanted}${kinds && `&kinds=${kinds}`}`);
+        const { tasks } = await post(`/api/tasks/next?n=${wanted}${kinds && `&kinds=${kinds}`}`);
         for (const task of tasks) await take(task);
         if (!current) advance();
         if (tasks.length < wanted) break;
