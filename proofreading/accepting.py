@@ -19,6 +19,7 @@ from typing import Any
 from proofreading.answers import Answer
 from proofreading.edits import Edit, Kind, Placed
 from proofreading.errors import ProofreadingError
+from proofreading.routing import routed
 from proofreading.state import ProofreadingState
 from proofreading.tasks import Candidate, TaskKind, Verdict
 
@@ -91,6 +92,7 @@ def carry_out(state: ProofreadingState, candidate: Candidate, answer: Answer) ->
       SomaError: two cell bodies would be joined.
       UnknownError: a supervoxel is no more.
     """
+    candidate = routed(candidate, state.now_at)
     told: dict[str, Any] = {"person": answer.person, "reason": answer.comment, "task": answer.task}
     first, second = candidate.supervoxels
     seen: Mapping[int, int] | None = answer.versions

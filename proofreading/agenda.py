@@ -6,8 +6,9 @@ and are passed over. So handing out a task costs the logarithm of their number, 
 neurons' tasks cost.
 
 A task is stale while its question makes no sense: the two of a join are one neuron, or the two of a cut are
-apart, or a supervoxel is no more. That follows from the neurons alone, so a task is stale no longer once an
-edit was undone.
+apart, or a supervoxel is not there, or people joined something at a loose end. That follows from the neurons
+alone, so a task is stale no longer once an edit was undone. A task about a supervoxel that was split is about
+the part at its point (`proofreading.routing`).
 
 Knows nothing of people, leases or databases: see `proofreading.queue`, and `proofreading.simulate`, which
 works through it as it is.
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -26,8 +27,9 @@ from agglomeration.neurons import NeuronMap
 from proofreading.bridges import bridge_sides
 from proofreading.errors import UnknownError
 from proofreading.lengths import Lengths
+from proofreading.routing import routed
 from proofreading.state import NeuronEdges
-from proofreading.tasks import Candidate, TaskKind
+from proofreading.tasks import Candidate, Point, TaskKind
 from proofreading.timing import ExpectedSeconds
 from proofreading.value import Beyond, cut_value, exchange_value, join_value
 
@@ -39,6 +41,9 @@ class Neurons(Protocol):
     def neuron_of(self, supervoxel: int) -> int: ...
     def supervoxels_of(self, neuron: int) -> np.ndarray: ...
     def edges_of(self, neuron: int) -> NeuronEdges: ...
+    def shares_of(self, supervoxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
+    def now_at(self, supervoxel: int, point_nm: Point) -> int: ...
+    def is_joined_near(self, supervoxel: int, point_nm: Point) -> bool: ...
 
 
 @dataclass
@@ -47,6 +52,7 @@ class Entry:
 
     Attributes:
       candidate: what is asked.
+      now: the same, with parts in the place of supervoxels that were split.
       neurons: of its supervoxels now; 0 = there is none.
       lengths_nm: of these.
       part_nm: as in the candidate, kept up to date for cuts.
@@ -66,6 +72,10 @@ class Entry:
     is_improbable: bool = False
     is_waiting: bool = True
     stamp: int = 0
+    now: Candidate = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.now = self.candidate
 
 
 # The rank of a task from itself and the seconds it is expected to take; the highest comes first.
@@ -90,8 +100,8 @@ class Agenda:
 
     Args:
       neurons: as they are now; asked again about those that `refresh` names.
-      lengths: of supervoxels; one that is not among them (a part of one that was split) is as long as the
-        mean.
+      lengths: of supervoxels; a part of one that was split has the share of its length that it has of its
+        voxels, and one that is not among them is as long as the mean.
       seconds: that answers take.
       beyond: what lies beyond loose ends.
       rank: of a task; the highest comes first, equal ones by number.
@@ -254,7 +264,8 @@ class Agenda:
         return self._length_of[neuron]
 
     def _of(self, supervoxels: np.ndarray) -> np.ndarray:
-        return self._lengths.of(supervoxels, otherwise=self._mean_nm)
+        origins, shares = self._neurons.shares_of(supervoxels)
+        return self._lengths.of(origins, otherwise=self._mean_nm) * shares
 
     def _place(self, number: int) -> None:
         """Looks up a task's neurons, values it, and gives it its place."""
@@ -265,13 +276,26 @@ class Agenda:
         self._push(number)
 
     def _appraise(self, entry: Entry) -> None:
-        first, second = entry.candidate.supervoxels
+        entry.now = routed(entry.candidate, self._neurons.now_at)
+        first, second = entry.now.supervoxels
         entry.neurons = self._neuron_of(first), self._neuron_of(second)
         entry.lengths_nm = self.length_of(entry.neurons[0]), self.length_of(entry.neurons[1])
-        entry.is_stale = _is_stale(entry)
+        entry.is_stale = _is_stale(entry) or self._is_answered(entry)
         each = entry.candidate
         entry.is_improbable = each.kind is TaskKind.JOIN and each.probability < self._min_probability
         entry.value = 0.0 if entry.is_stale else self._value(entry)
+
+    def _is_answered(self, entry: Entry) -> bool:
+        """Whether edits answered a task about one supervoxel: a loose end was joined, or its sides parted."""
+        now = entry.now
+        if now.kind is TaskKind.END:
+            return self._neurons.is_joined_near(now.supervoxels[0], now.point_nm)
+        if now is entry.candidate or now.supervoxels[1] or "side_a" not in now.evidence:
+            return False
+        a, b = (
+            {self._neuron_of(int(each)) for each, _ in now.evidence[side]} for side in ("side_a", "side_b")
+        )
+        return a.isdisjoint(b)
 
     def _push(self, number: int) -> None:
         entry = self.entries[number]
@@ -309,12 +333,13 @@ class Agenda:
         for number in numbers:
             entry = self.entries[number]
             if entry.candidate.kind is TaskKind.MERGER and entry.candidate.supervoxels[1]:
-                by_neuron.setdefault(self._neuron_of(entry.candidate.supervoxels[0]), []).append(entry)
+                entry.now = routed(entry.candidate, self._neurons.now_at)
+                by_neuron.setdefault(self._neuron_of(entry.now.supervoxels[0]), []).append(entry)
         for neuron, entries in by_neuron.items():
             if neuron:
                 sides = self._sides(neuron)
                 for entry in entries:
-                    entry.part_nm = sides.get(entry.candidate.supervoxels, entry.part_nm)
+                    entry.part_nm = sides.get(entry.now.supervoxels, entry.part_nm)
 
     def _sides(self, neuron: int) -> Mapping[tuple[int, int], float]:
         """For each merge that alone holds a neuron together the length on its first side."""

@@ -32,6 +32,7 @@ from proofreading.edits import (
 from proofreading.errors import UnknownError
 from proofreading.graph import MergeGraph
 from proofreading.lineage import Lineage
+from proofreading.merge_places import MergePlaces
 from proofreading.replay import Effect, Replay
 from proofreading.supervoxel_split import KeptSplit, piece_path
 
@@ -65,6 +66,7 @@ class EditLog:
       effects: what each row changed.
       versions: by neuron, the row that changed it last.
       keys: the row of each client key.
+      places: where merges were made, of all rows.
       voxels: the row that last changed what supervoxels the voxels have; 0 = none did.
     """
 
@@ -75,6 +77,7 @@ class EditLog:
         self.versions: dict[int, int] = {}
         self.keys: dict[str, int] = {}
         self.voxels = 0
+        self.places = MergePlaces()
         self._rows: list[LogRow] = []
         self._undone_by: dict[int, int] = {}
 
@@ -202,6 +205,8 @@ class EditLog:
         self.lineage.note(effect.positions, effect.before)
         for neuron in {*effect.neurons_before, *effect.neurons_after}:
             self.versions[neuron] = row.id
+        if isinstance(row.change, Merge):
+            self.places.add(row.id, row.change)
         if isinstance(self._primary(row), SupervoxelSplit):
             self.voxels = row.id
         if isinstance(row.change, Toggle):

@@ -114,12 +114,14 @@ class Part:
       voxels: how many it has.
       box: around them (absolute).
       somas: cell bodies in it.
+      point_nm: in it, near its middle; None = not kept, in rows of earlier releases.
     """
 
     id: int
     voxels: int
     box: Box
     somas: tuple[int, ...]
+    point_nm: Point | None = None
 
 
 @dataclass(frozen=True)
@@ -282,7 +284,8 @@ def _to_json(change: Change) -> str:
     if isinstance(change, SupervoxelSplit):
         values["supervoxel"] = str(change.supervoxel)
         values["parts"] = [
-            [str(part.id), part.voxels, part.box.start, part.box.stop, part.somas] for part in change.parts
+            [str(part.id), part.voxels, part.box.start, part.box.stop, part.somas, part.point_nm]
+            for part in change.parts
         ]
         values["routes"] = [[str(route.other), route.part, route.certainty] for route in change.routes]
     return json.dumps(values)
@@ -302,8 +305,14 @@ def _from_json(kind: Kind, values: dict[str, Any]) -> Change:
     if kind is Kind.SPLIT:
         return Split(removed, side_a, side_b)
     first, second = (
-        Part(int(number), int(voxels), Box(tuple(start), tuple(stop)), tuple(somas))
-        for number, voxels, start, stop, somas in values["parts"]
+        Part(
+            int(number),
+            int(voxels),
+            Box(tuple(start), tuple(stop)),
+            tuple(somas),
+            *(None if point is None else _point(point) for point in points),
+        )
+        for number, voxels, start, stop, somas, *points in values["parts"]
     )
     routes = tuple(Route(int(other), int(part), float(c)) for other, part, c in values["routes"])
     return SupervoxelSplit(int(values["supervoxel"]), (first, second), routes, removed, side_a, side_b)

@@ -6,7 +6,7 @@ Everything follows from the last finished agglomeration and the log of edits (`p
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +15,16 @@ import numpy as np
 from agglomeration.database import Database
 from agglomeration.neurons import NeuronMap
 from agglomeration.runs import finished_run
+from jobs.pieces import PieceError
 from proofreading import supervoxel_facts
+from proofreading.base_graph import FIRST_NEW_ID
 from proofreading.bases import FIRST_VERSION, open_base
 from proofreading.edit_log import EditLog, make_durable
-from proofreading.edits import Edit
+from proofreading.edits import Edit, Point
 from proofreading.errors import ProofreadingError, UnknownError
 from proofreading.graph import MergeGraph
 from proofreading.migrations import bring_up_to_date
-from proofreading.supervoxel_split import KeptSplit, edited_labels
+from proofreading.supervoxel_split import KeptSplit, edited_labels, part_at, piece_path
 from volumes import Box, Volume
 
 
@@ -57,6 +59,7 @@ class NeuronViews:
         self.database = database
         self.output_dir = output_dir
         self._open_labels = open_labels
+        self._voxel_size_nm: Sequence[float] | None = None
         self._lock = threading.RLock()
         make_durable(database)
         bring_up_to_date(database)
@@ -125,6 +128,76 @@ class NeuronViews:
         """The cell bodies in a neuron, ascending. Raises UnknownError."""
         with self._lock:
             return tuple(sorted(self._graph.somas_at(self._members(neuron))))
+
+    def point_of(self, neuron: int) -> Point | None:
+        """A point (nm, zyx) in the largest supervoxel of a neuron; None = not known. Raises UnknownError."""
+        with self._lock:
+            members = self._members(neuron)
+            ids, voxels = self._graph.ids_of(members), self._graph.voxels_of(members)
+            largest = int(ids[np.lexsort((ids, -voxels))[0]])
+            parts = [part for _, split in self._log.replay.splits.values() for part in split.parts]
+        of_parts = {part.id: part.point_nm for part in parts if part.id == largest}
+        if largest in of_parts:
+            return of_parts[largest]
+        return supervoxel_facts.read_point(self.database, [largest])
+
+    def shares_of(self, supervoxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What supervoxels were split from, and the share of its voxels that they have.
+
+        Args:
+          supervoxels: (k,) uint64.
+
+        Returns:
+          (k,) uint64, supervoxels of the agglomeration, and (k,) float64; one that is none has itself, and 1.
+        """
+        origins, shares = np.array(supervoxels, np.uint64), np.ones(len(supervoxels))
+        with self._lock:
+            for i in np.flatnonzero(origins >= FIRST_NEW_ID).tolist():
+                at = self._graph.find(int(origins[i]))
+                origin = at
+                while origin is not None and (above := self._graph.made_of(origin)) is not None:
+                    origin = above
+                if at is not None and origin is not None and origin != at:
+                    whole, part = self._graph.voxels_of(np.array([origin, at])).tolist()
+                    origins[i], shares[i] = self._graph.ids_of(np.array([origin]))[0], part / max(whole, 1)
+        return origins, shares
+
+    def now_at(self, supervoxel: int, point_nm: Point) -> int:
+        """The supervoxel that is now where one was: of one that was split the part nearest to a point.
+
+        Args:
+          supervoxel: its ID, or 0, which stays.
+          point_nm: zyx.
+
+        Returns:
+          Its ID; itself where it is whole, or its voxels are not there.
+        """
+        with self._lock:
+            splits = self._log.replay.splits
+            while supervoxel in splits and self._open_labels is not None:
+                number, split = splits[supervoxel]
+                kept = KeptSplit(number, split, piece_path(self.output_dir, number))
+                if self._voxel_size_nm is None:
+                    self._voxel_size_nm = self.labels().voxel_size_nm
+                try:
+                    supervoxel = part_at(kept, point_nm, self._voxel_size_nm)
+                except PieceError:
+                    return supervoxel
+        return supervoxel
+
+    def is_joined_near(self, supervoxel: int, point_nm: Point) -> bool:
+        """Whether people joined something with a supervoxel's neuron within `REACH_NM` of a point.
+
+        Args:
+          supervoxel: its ID.
+          point_nm: zyx.
+        """
+        with self._lock:
+            near = [each for edit, each in self._log.places.near(point_nm) if edit in self._log.replay.active]
+            ends = [
+                at for each in near for end in (each.a, each.b) if (at := self._graph.find(end)) is not None
+            ]
+            return bool(np.isin(self._graph.neuron_of(supervoxel), self._graph.labels()[ends]).any())
 
     def edges_of(self, neuron: int) -> NeuronEdges:
         """The merges inside a neuron. Raises UnknownError."""

@@ -226,9 +226,16 @@ class QueueMemory:
         return TaskState.ANSWERED if self._answered.get(number) else TaskState.OPEN
 
     def _view(self, entry: Entry, state: TaskState, comments: int) -> Task:
-        each = entry.candidate
+        each = entry.now
         return Task(
-            *(each.id, each.kind, each.supervoxels, each.point_nm, each.probability, each.evidence),
+            *(
+                entry.candidate.id,
+                each.kind,
+                each.supervoxels,
+                each.point_nm,
+                each.probability,
+                each.evidence,
+            ),
             *(entry.neurons, self.versions(entry), entry.value, self.agenda.seconds_of(each.kind)),
             *(state, comments),
         )

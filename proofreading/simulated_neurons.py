@@ -6,7 +6,7 @@ merges, as with real edits (`proofreading.min_cut`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -50,6 +50,18 @@ class SimulatedNeurons:
         """The neuron of every supervoxel."""
         ids = np.array(sorted(self._neuron), np.uint64)
         return NeuronMap(ids, np.array([self._neuron[each] for each in ids.tolist()], np.uint64))
+
+    def shares_of(self, supervoxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Supervoxels as they are, and 1 for each: parts have no voxels here."""
+        return np.asarray(supervoxels, np.uint64), np.ones(len(supervoxels))
+
+    def now_at(self, supervoxel: int, point_nm: Sequence[float]) -> int:
+        """The supervoxel itself: where parts lie is not known here."""
+        return supervoxel
+
+    def is_joined_near(self, supervoxel: int, point_nm: Sequence[float]) -> bool:
+        """Never: the merges here have no places."""
+        return False
 
     def neurons_of_whole(self, supervoxels: Iterable[int]) -> NeuronMap:
         """The neuron of supervoxels as they were at first; of one that was split, that of its main part.

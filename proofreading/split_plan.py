@@ -168,7 +168,7 @@ def plan_supervoxel_split(
     cut = minimum_cut(nodes.size, ends, weight_of(certainty), sides[0], sides[1])
     change = SupervoxelSplit(
         supervoxel,
-        parts_of(voxels, _somas(facts, voxels)),
+        parts_of(voxels, _somas(facts, voxels), facts.volume.voxel_size_nm),
         tuple(routes),
         _pairs(nodes, ends[cut.edges]),
         tuple(points_a),

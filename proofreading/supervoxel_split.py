@@ -154,19 +154,24 @@ def side_at(sides: np.ndarray, start: Sequence[int], point_nm: Point, voxel_size
     return int(sides[tuple(voxels[_nearest(voxels, wanted, voxel_size_nm)])]) - 1
 
 
-def parts_of(parts: SupervoxelParts, somas: tuple[tuple[int, ...], tuple[int, ...]]) -> tuple[Part, Part]:
+def parts_of(
+    parts: SupervoxelParts, somas: tuple[tuple[int, ...], tuple[int, ...]], voxel_size_nm: Sequence[float]
+) -> tuple[Part, Part]:
     """The two new supervoxels as the log holds them.
 
     Args:
       parts: their voxels.
       somas: cell bodies in either.
+      voxel_size_nm: zyx.
     """
     made = []
     for index, (number, bodies) in enumerate(zip(parts.new_ids, somas, strict=True)):
         mine = parts.sides == index + 1
         voxels = np.argwhere(mine)
         box = Box(tuple(voxels.min(0).tolist()), tuple((voxels.max(0) + 1).tolist())).shift(parts.box.start)
-        made.append(Part(number, int(len(voxels)), box, bodies))
+        middle = voxels[_nearest(voxels, np.rint(voxels.mean(0)).astype(np.int64), voxel_size_nm)]
+        z, y, x = ((middle + parts.box.start + 0.5) * voxel_size_nm).tolist()
+        made.append(Part(number, int(len(voxels)), box, bodies, (z, y, x)))
     return made[0], made[1]
 
 
@@ -213,6 +218,21 @@ class KeptSplit:
         first, second = (part.box for part in self.split.parts)
         corners = np.array([first.start, second.start, first.stop, second.stop])
         return Box(tuple(corners[:2].min(0).tolist()), tuple(corners[2:].max(0).tolist()))
+
+
+def part_at(kept: KeptSplit, point_nm: Point, voxel_size_nm: Sequence[float]) -> int:
+    """The part of a split supervoxel that is nearest to a point; its ID.
+
+    Args:
+      kept: the split.
+      point_nm: zyx.
+      voxel_size_nm: zyx.
+
+    Raises:
+      PieceError: the kept split is missing or damaged.
+    """
+    start, sides = _load(kept.path)
+    return kept.split.parts[side_at(sides, start, point_nm, voxel_size_nm)].id
 
 
 def edited_labels(volume: Volume, box: Box, splits: Sequence[KeptSplit]) -> np.ndarray:

@@ -22,12 +22,10 @@ from agglomeration.tables import State
 from configs import ConfigView
 from proofreading.decided import Decisions, evidence_of, point_of
 from proofreading.lengths import Lengths
+from proofreading.merge_places import REACH_NM
 from proofreading.suspects import mergers, refusals
 from proofreading.tasks import Candidate, TaskKind
 from proofreading.value import Beyond
-
-# A pair leads to a tip when its decision point is so near.
-_NEAR_TIP_NM = 250.0
 
 
 def find_candidates(
@@ -88,7 +86,7 @@ def joins(decisions: Decisions, section: ConfigView) -> Iterator[Candidate]:
 def loose_ends(
     decisions: Decisions, lengths: Lengths, section: ConfigView, beyond: Beyond
 ) -> Iterator[Candidate]:
-    """Tips of long neurons to which no pair leads.
+    """Tips of long neurons to which no pair leads: none whose decision point is within `REACH_NM`.
 
     Args:
       decisions: of the run.
@@ -110,5 +108,5 @@ def loose_ends(
         rows = np.array(led_to.get(supervoxel, []), np.int64)
         rows = rows[likely[rows]]
         away = np.linalg.norm(edges.points_nm[rows] - tip, axis=1)
-        if neuron in long_enough and away.min(initial=np.inf) > _NEAR_TIP_NM:
+        if neuron in long_enough and away.min(initial=np.inf) > REACH_NM:
             yield Candidate(TaskKind.END, (supervoxel, 0), point_of(tip), beyond.goes_on)

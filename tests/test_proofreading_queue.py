@@ -410,6 +410,24 @@ def test_a_vote_on_a_neuron_that_changed_is_none_for_a_loose_end(database: Datab
     assert loose_end_of(tasks, "cy", 8).settled
 
 
+TIP = (100.0, 100.0, 100.0)
+
+
+def test_a_loose_end_at_which_people_joined_something_has_no_question_left(database: Database) -> None:
+    ends = [Candidate(TaskKind.END, (3, 0), TIP, 0.25), Candidate(TaskKind.END, (3, 0), (900.0, 0, 0), 0.2)]
+    tasks = opened(database, candidates=ends)
+    state = tasks._state
+    state.merge(8, 9, TIP, person="ada", client_key="of others")
+    assert {tasks.task(each.id).state for each in ends} == {TaskState.OPEN}
+    edit = state.merge(3, 7, (100.0, 100.0, 300.0), person="ada", client_key="near")
+    assert [tasks.task(each.id).state for each in ends] == [TaskState.STALE, TaskState.OPEN]
+    assert [each.task.id for each in tasks.next("ada", 5)] == [ends[1].id]
+    state.undo(edit.id, person="ada", client_key="undo")
+    assert tasks.task(ends[0].id).state is TaskState.OPEN
+    state.redo(edit.id, person="ada", client_key="redo")
+    assert opened(database, candidates=ends).task(ends[0].id).state is TaskState.STALE
+
+
 def test_a_no_can_be_taken_back(database: Database, clock: Clock) -> None:
     tasks = opened(database, clock)
     done = reply(tasks, take(tasks, (7, 8)), Verdict.REJECT, comment="two membranes")

@@ -12,16 +12,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from proofreading_cases import VOXEL_NM, agglomerated, scored_edges
 
+from agglomeration.database import open_database
 from agglomeration.decisions import write_scored_edges
 from agglomeration.merging import apply_constraint
 from agglomeration.runs import finish_run, start_run
 from inference.supervoxel_table import block_statistics
 from jobs.pieces import PieceError
+from proofreading.accepting import carry_out
+from proofreading.agenda import Agenda
+from proofreading.answers import Answer
+from proofreading.crossings import joined_crossings
 from proofreading.edits import Kind
 from proofreading.errors import ConflictError, ProofreadingError
 from proofreading.graph import new_supervoxel
+from proofreading.lengths import Lengths
 from proofreading.state import ProofreadingState
 from proofreading.supervoxel_split import contacts, side_at, split_supervoxel
+from proofreading.tasks import Candidate, TaskKind, Verdict
+from proofreading.timing import ExpectedSeconds
+from proofreading.value import Beyond
 from volumes import Box, Volume
 from volumes.arrays import ArrayVolume
 
@@ -233,6 +242,83 @@ def test_a_cell_body_stays_with_the_part_at_its_centre(tmp_path: Path) -> None:
     a, b = parts_of(state)
     assert state.somas_of(state.neuron_of(a)) == ()
     assert state.somas_of(state.neuron_of(b)) == (8,)
+
+
+def test_tasks_of_a_split_supervoxel_are_about_the_part_at_their_point(state: ProofreadingState) -> None:
+    left, right = (
+        Candidate(TaskKind.JOIN, (3, 9), point, 0.5, {"side_a": [["3", list(point)]]})
+        for point in (LEFT, RIGHT)
+    )
+    end = Candidate(TaskKind.END, (3, 0), RIGHT, 0.3)
+    agenda = agenda_of(state)
+    agenda.fill([left, end])
+    state.split(3, [(3, LEFT)], [(3, RIGHT)], person="ada", client_key="1")
+    a, b = parts_of(state)
+    agenda.refresh(state.edit(1).neurons_before + state.edit(1).neurons_after)
+    assert agenda.entries[left.id].now.supervoxels == (a, 9)
+    assert agenda.entries[left.id].now.evidence["side_a"] == [[str(a), list(LEFT)]]
+    assert agenda.entries[left.id].neurons == (state.neuron_of(a), 9)
+    assert agenda.entries[end.id].neurons == (state.neuron_of(b), 0)
+    assert not any(entry.is_stale for entry in agenda.entries.values())
+    given = Answer(
+        *(1, "k", left.id, "l", "ada", "", Verdict.ACCEPT, {}, None, False, None, "", "pending", None, 0.0)
+    )
+    carry_out(state, right, given)
+    assert state.neuron_of(9) == state.neuron_of(b) != state.neuron_of(a)
+
+
+def test_a_split_that_parts_the_sides_of_a_task_answers_it(state: ProofreadingState) -> None:
+    sides = {"side_a": [["3", list(LEFT)]], "side_b": [["3", list(RIGHT)]]}
+    crossing = Candidate(TaskKind.MERGER, (3, 0), LEFT, 0.5, sides)
+    agenda = agenda_of(state)
+    agenda.fill([crossing])
+    state.split(3, [(3, LEFT)], [(3, RIGHT)], person="ada", client_key="1")
+    agenda.refresh([3])
+    assert agenda.entries[crossing.id].is_stale
+
+
+def agenda_of(state: ProofreadingState) -> Agenda:
+    """Supervoxels 3, 5, 7 and 9 are 1000, 100, 100 and 100 nm long."""
+    ids, nm_ = np.array([3, 5, 7, 9], np.uint64), np.array([1000.0, 100, 100, 100])
+    lengths = Lengths(ids, nm_, np.zeros(0, np.uint64), np.zeros((0, 3)), joined_crossings([]))
+    return Agenda(state, lengths, ExpectedSeconds(dict.fromkeys(TaskKind, 1.0)), Beyond(np.zeros(0), np.ones(1), 0.25))
+
+
+def test_parts_have_the_share_of_the_length_that_they_have_of_the_voxels(state: ProofreadingState) -> None:
+    agenda, whole = agenda_of(state), state.voxels_of(3)
+    agenda.fill([])
+    assert agenda.length_of(3) == 1200
+    state.split(3, [(3, LEFT)], [(3, RIGHT)], person="ada", client_key="1")
+    a, b = parts_of(state)
+    agenda.refresh([3])
+    share = state.shares_of(np.array([a, b], np.uint64))[1]
+    alone = int(np.count_nonzero(dumbbell() == 3))
+    assert share.sum() == pytest.approx(1) and 0.3 < share[0] < 0.7 and whole > alone
+    assert agenda.length_of(state.neuron_of(a)) == pytest.approx(1000 * share[0] + 100)
+    # A part of a part has its share of the whole.
+    near = nm(6, 6, 4)
+    state.split(state.neuron_of(a), [(a, near)], [(a, LEFT)], person="ada", client_key="2")
+    c, d = parts_of(state, 2)
+    origins, shares = state.shares_of(np.array([c, d, b, 5], np.uint64))
+    assert origins.tolist() == [3, 3, 3, 5] and shares[:3].sum() == pytest.approx(1) and shares[3] == 1
+
+
+def test_a_part_has_a_place(state: ProofreadingState, tmp_path: Path) -> None:
+    state.split(3, [(3, LEFT)], [(3, RIGHT)], person="ada", client_key="1")
+    again = opened_again(tmp_path)
+    for part in parts_of(state):
+        point = again.point_of(again.neuron_of(part))
+        assert point is not None
+        at = np.floor(np.array(point) / VOXEL_NM).astype(int)
+        assert again.read_labels(Box(tuple(at), tuple(at + 1))).item() == part
+
+
+def opened_again(folder: Path) -> ProofreadingState:
+    labels = dumbbell()
+    database = open_database(folder / "decisions.sqlite")
+    return ProofreadingState(
+        database, folder, lambda: ArrayVolume(labels, voxel_size_nm=VOXEL_NM, start=START)
+    )
 
 
 def finish_another_run(state: ProofreadingState) -> None:

@@ -78,10 +78,11 @@ class ServedProject:
     def length_nm(self, neuron: int) -> float:
         """The length of a neuron: those of its supervoxels added up. Raises UnknownError.
 
-        A part of a supervoxel that was split is not measured; it counts as the mean of all, as in the queue.
+        A part of a supervoxel that was split is not measured; it has the share of the length that it has of
+        the voxels, as in the queue.
         """
-        mean = float(self.lengths.nm.mean()) if self.lengths.nm.size else 0.0
-        return float(self.lengths.of(self.state.supervoxels_of(neuron), otherwise=mean).sum())
+        origins, shares = self.state.shares_of(self.state.supervoxels_of(neuron))
+        return float((self.lengths.of(origins) * shares).sum())
 
     def now(self) -> dict[str, int | bool]:
         """How far the log has come, for pages to see that something of theirs has changed, and whether a

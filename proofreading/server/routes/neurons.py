@@ -12,7 +12,6 @@ from proofreading.server.auth import Reader
 from proofreading.server.bodies import PathId, id_of
 from proofreading.server.layers import SEGMENTATION
 from proofreading.server.served import Project, ServedProject
-from proofreading.supervoxel_facts import read_point
 
 router = APIRouter(prefix="/api", tags=["neurons"])
 
@@ -77,7 +76,7 @@ def about(project: ServedProject, neuron: int) -> dict[str, Any]:
     if neuron in current:
         supervoxels = state.supervoxels_of(neuron).tolist()
         found["supervoxels"] = [str(each) for each in supervoxels]
-        found["point_nm"] = read_point(state.database, supervoxels)
+        found["point_nm"] = state.point_of(neuron)
         found["length_nm"] = project.length_nm(neuron)
         found["voxels"] = state.voxels_of(neuron)
         found["somas"] = [str(each) for each in state.somas_of(neuron)]
