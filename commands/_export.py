@@ -1,6 +1,6 @@
 """proofread export: writes the neurons as people left them, for other programs.
 
-  proofread export --config C --kind csv --kind neurons … [--output DIR]
+  proofread export --config C --kind csv --kind neurons … [--output DIR] [--at EDIT|TIME]
       csv, npz, parquet   the neuron of every supervoxel
       neurons             Precomputed volume with meshes and skeletons, and a table
       swc                 a skeleton for each neuron
@@ -9,8 +9,9 @@
                           directory is served
       decisions           what people decided, for run_agglomeration calibrate --decisions
 
-Without --output, files go to `export` in the output directory. All kinds of one command are of one edit, also
-while people go on editing.
+With --at the neurons are those right after an edit, or at a time such as 2026-01-31T09:00. Without --output,
+files go to `export` in the output directory. All kinds of one command are of one edit, also while people go
+on editing.
 """
 
 from __future__ import annotations
@@ -38,6 +39,12 @@ _NEURON = flags.DEFINE_multi_string(
     "neuron", [], "ID of a neuron that a link selects; may be given again", flag_values=FLAGS
 )
 _POINT = flags.DEFINE_string("point", None, "voxel that a link looks at, z,y,x", flag_values=FLAGS)
+_AT = flags.DEFINE_string(
+    "at",
+    "",
+    "number of an edit, or a time (UTC), whose neurons are written; else those of now",
+    flag_values=FLAGS,
+)
 _CHUNK = flags.DEFINE_string(
     "chunk", "256,256,256", "voxels of a chunk of a chunkedgraph, z,y,x", flag_values=FLAGS
 )
@@ -54,7 +61,7 @@ def main(rest: Sequence[str]) -> None:
     output = Path(_OUTPUT.value) if _OUTPUT.value else Path(config.output_dir) / "export"
     from proofreading.export import ExportOptions, export_project
 
-    options = ExportOptions(_ADDRESS.value, _VIEWER.value, neurons, point, chunk)
+    options = ExportOptions(_ADDRESS.value, _VIEWER.value, neurons, point, chunk, _AT.value)
     for path in export_project(config, _KIND.value, output, options, tell=caution):
         print(f"written: {path}")
 

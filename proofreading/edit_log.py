@@ -170,6 +170,10 @@ class EditLog:
         """What an edit of the log does."""
         return self._rows[number - 1].change
 
+    def times(self) -> list[str]:
+        """When each row was made, UTC, ISO 8601, in their order."""
+        return [row.at for row in self._rows]
+
     def merges(self) -> list[Merge]:
         """All merges that people ever made, in their order."""
         return [row.change for row in self._rows if isinstance(row.change, Merge)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -215,14 +216,69 @@ class NeuronViews:
             return self._as_map(self._graph.labels())
 
     def at(self, edit: int) -> NeuronMap:
-        """The neuron of every supervoxel right after an edit; 0 = before the first. Raises UnknownError."""
+        """The neuron of every supervoxel right after an edit; 0 = before the first. Raises UnknownError.
+
+        Of this agglomeration: what an edit did on an earlier one is in its row (`Edit.run`).
+        """
         with self._lock:
-            if not 0 <= edit <= len(self._log):
-                raise UnknownError(f"there is no edit {edit}; the last is {len(self._log)}")
+            self._require_edit(edit)
             neurons = self._graph.labels().copy()
             for effect in reversed(self._log.effects[edit:]):
                 neurons[effect.positions] = effect.before
             return self._as_map(neurons)
+
+    def supervoxels_at(self, neuron: int, edit: int) -> np.ndarray:
+        """The supervoxels that a neuron had right after an edit.
+
+        Args:
+          neuron: its ID then.
+          edit: number of the edit; 0 = before the first.
+
+        Returns:
+          (n,) uint64, ascending.
+
+        Raises:
+          UnknownError: no neuron had this ID then, or there is no such edit.
+        """
+        with self._lock:
+            self._require_edit(edit)
+            then: dict[int, int] = {}
+            for effect in reversed(self._log.effects[edit:]):
+                then |= dict(zip(effect.positions.tolist(), effect.before.tolist(), strict=True))
+            moved = np.fromiter(then, np.int64, len(then))
+            was_in = np.fromiter(then.values(), np.uint64, len(then)) == np.uint64(neuron)
+            stayed = np.setdiff1d(self._graph.members(neuron), moved)
+            found = self._graph.ids_of(np.concatenate([stayed, moved[was_in]]))
+        if found.size == 0:
+            raise UnknownError(f"after edit {edit} no neuron was called {neuron}")
+        return np.sort(found)
+
+    def edit_named(self, text: str) -> int:
+        """The edit that a text names: by its number, or by a time, the last one until then; 0 = none.
+
+        Args:
+          text: a number, or a time as ISO 8601 has it; UTC unless it says otherwise.
+
+        Raises:
+          ProofreadingError: it is neither.
+          UnknownError: there is no edit of this number.
+        """
+        if text.isascii() and text.isdigit() and len(text) < 19:
+            with self._lock:
+                self._require_edit(int(text))
+            return int(text)
+        try:
+            when = _time(text)
+        except ValueError as error:
+            raise ProofreadingError(
+                f"'{text[:40]}' is neither the number of an edit nor a time; write 12 or 2026-01-31T09:00"
+            ) from error
+        with self._lock:
+            return sum(_time(row_at) <= when for row_at in self._log.times())
+
+    def _require_edit(self, edit: int) -> None:
+        if not 0 <= edit <= len(self._log):
+            raise UnknownError(f"there is no edit {edit}; the last is {len(self._log)}")
 
     def edit(self, number: int) -> Edit:
         """An edit of the log. Raises UnknownError: there is none of this number."""
@@ -282,3 +338,9 @@ class NeuronViews:
         ids = self._graph.ids_of(there)
         order = np.argsort(ids, kind="stable")
         return NeuronMap(ids[order], neurons[there[order]])
+
+
+def _time(text: str) -> datetime:
+    """A time of ISO 8601; UTC where it names no zone."""
+    found = datetime.fromisoformat(text.removesuffix("Z") + ("+00:00" if text.endswith("Z") else ""))
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)

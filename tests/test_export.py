@@ -256,6 +256,19 @@ def test_an_error_keeps_what_was_exported_before(
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_an_earlier_state_is_exported(config: ConfigView, edited: ProofreadingState, tmp_path: Path) -> None:
+    export(config, ["csv"], tmp_path / "e", at="1")
+    lines = (tmp_path / "e/mapping.csv").read_text().splitlines()[1:]
+    assert [line.split(",") for line in lines] == [
+        *[["1", "1"], ["2", "1"], ["3", "1"], ["4", "4"], ["5", "4"], ["6", "6"]]
+    ]
+    assert json.loads((tmp_path / "e/export.json").read_text())["kinds"]["csv"]["edit"] == 1
+    with pytest.raises(ProofreadingError, match="decisions are those of now"):
+        export(config, ["decisions"], tmp_path / "e", at="1")
+    with pytest.raises(ProofreadingError, match="neither the number of an edit nor a time"):
+        export(config, ["csv"], tmp_path / "e", at="yesterday")
+
+
 def command(*arguments: str) -> int:
     return run_command(_export.FLAGS, _export.__doc__ or "", _export.main, arguments)
 

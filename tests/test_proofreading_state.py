@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 import sqlalchemy as sql
-from proofreading_cases import agglomerated, agglomerated_in
+from proofreading_cases import agglomerated, agglomerated_in, scored_edges
 
 from agglomeration.database import Database, DatabaseError, open_database
+from agglomeration.decisions import write_scored_edges
+from agglomeration.runs import finish_run, start_run
 from configs import load_config
 from proofreading import edit_log, tables
 from proofreading.edit_log import EditLog
@@ -197,6 +199,46 @@ def test_the_state_at_any_edit_is_what_it_was_then(state: ProofreadingState) -> 
         step()
         seen.append(state.neurons().digest)
     assert [state.at(number).digest for number in range(6)] == seen
+
+
+def test_a_neuron_had_supervoxels_at_any_edit(state: ProofreadingState) -> None:
+    merge(state, 4, 7)
+    split(state, 2, 3)
+    state.undo(1, person="ada", client_key="undo")
+    for edit in range(4):
+        then = state.at(edit)
+        for neuron in np.unique(then.neurons).tolist():
+            expected = then.supervoxels[then.neurons == neuron].tolist()
+            assert state.supervoxels_at(neuron, edit).tolist() == expected
+    with pytest.raises(UnknownError, match="after edit 1 no neuron was called 7"):
+        state.supervoxels_at(7, 1)
+
+
+def test_a_time_names_the_last_edit_until_then(state: ProofreadingState) -> None:
+    with state.database.writing() as connection:
+        for number, at in ((1, "2026-01-01T09:00:00+00:00"), (2, "2026-01-02T09:00:00+00:00")):
+            change = json.dumps({"supervoxels": ["7", str(8 - 4 * (number - 1))], "points_nm": [None, None]})
+            row = {"id": number, "at": at, "person": "ada", "kind": "merge", "change": change, "reason": ""}
+            connection.execute(tables.edits.insert().values(**row, forced=False, client_key=str(number)))
+    state.refresh()
+    assert [state.edit_named(each) for each in ("0", "2", "2025-12-31", "2026-01-01T09:00")] == [0, 2, 0, 1]
+    assert state.edit_named("2026-01-02T10:30+02:00") == 1 and state.edit_named("2026-01-02T09:00:00Z") == 2
+    with pytest.raises(UnknownError, match="there is no edit 3"):
+        state.edit_named("3")
+
+
+def test_history_says_what_edits_did_at_their_time(database: Database, tmp_path: Path) -> None:
+    state = ProofreadingState(database, tmp_path)
+    before = merge(state, 4, 7)
+    assert (before.neurons_before, before.neurons_after, before.run) == ((1, 7), (1,), 1)
+    run = start_run(database, "another", "", {})
+    write_scored_edges(database, run, scored_edges([(4, 8, 0.9), (7, 8, 0.3)]))
+    finish_run(database, run)
+    again = ProofreadingState(database, tmp_path)
+    assert again.neuron_of(7) == 4
+    assert again.edit(1) == before
+    assert [each.id for each in again.history(neuron=1)] == [1]
+    assert merge(again, 1, 2).run == run != before.run
 
 
 def test_history_is_paged_and_told_by_neuron(state: ProofreadingState) -> None:

@@ -294,6 +294,21 @@ def test_what_the_project_is(client: TestClient) -> None:
     }
 
 
+def test_a_neuron_is_shown_as_it_was(client: TestClient) -> None:
+    (task,) = joins(client)
+    done = answer(client, task).json()
+    stays, went = sorted(
+        task["neurons"], key=lambda each: "version" not in client.get(f"/api/neurons/{each}").json()
+    )
+    then = client.get(f"/api/neurons/{went}?at=0").json()
+    assert then["edit"] == "0" and then["current"] == [stays]
+    assert set(then["supervoxels"]) < set(client.get(f"/api/neurons/{stays}").json()["supervoxels"])
+    assert client.get(f"/api/neurons/{went}?at={done['edit']}").status_code == 404
+    assert client.get(f"/api/neurons/{went}?at=2099-01-01").status_code == 404
+    assert client.get(f"/api/neurons/{went}?at=lately").status_code in (400, 422)
+    assert client.get("/api/edits").json()["edits"][0]["run"] == 1
+
+
 def test_a_page_hears_of_a_newer_agglomeration(client: TestClient, project: ServedProject) -> None:
     assert client.get("/api/progress").json()["newer_agglomeration"] is False
     finish_run(project.state.database, start_run(project.state.database, "another", "", {}))

@@ -63,6 +63,7 @@ class ExportOptions:
       neurons: that a link selects; IDs that they had at any time.
       point: voxel (zyx) that a link looks at; None = the middle.
       chunk: voxels of a chunk of a graph (zyx).
+      at: the number of an edit, or a time, whose neurons are written; empty = those of now.
     """
 
     address: str = ADDRESS
@@ -70,6 +71,7 @@ class ExportOptions:
     neurons: tuple[int, ...] = ()
     point: Zyx | None = None
     chunk: Zyx = CHUNK
+    at: str = ""
 
 
 def export_project(
@@ -80,7 +82,7 @@ def export_project(
     *,
     tell: Tell = lambda _: None,
 ) -> list[Path]:
-    """Writes the neurons of a project as they are now.
+    """Writes the neurons of a project as they are now, or were.
 
     Args:
       config: of the project, with `agglomeration` and a finished run of it.
@@ -130,7 +132,9 @@ def export_state(
     Raises:
       ReconstructionError: see `export_project`.
     """
-    snapshot = take_snapshot(state, Path(config.output_dir))
+    if options.at and "decisions" in kinds:
+        raise ProofreadingError("decisions are those of now; export them without an earlier edit or time")
+    snapshot = take_snapshot(state, Path(config.output_dir), options.at)
     written: list[Path] = []
     if "csv" in kinds:
         write_mapping_csv(output / "mapping.csv", snapshot.neurons)
@@ -158,7 +162,7 @@ def export_state(
         write_ingest(state.database, snapshot, output / FOLDER, options.chunk)
         written.append(output / FOLDER)
     if "link" in kinds:
-        chosen = sorted({now for neuron in options.neurons for now in state.resolve(neuron)})
+        chosen = sorted({each for neuron in options.neurons for each in _then(state, snapshot, neuron)})
         written += write_link(
             output, _view(config, snapshot, volume, output, chosen, options), options.viewer
         )
@@ -169,6 +173,13 @@ def export_state(
         written.append(output / "decisions.npz")
     _note(output, config, snapshot, kinds)
     return written
+
+
+def _then(state: ProofreadingState, snapshot: Snapshot, neuron: int) -> tuple[int, ...]:
+    """What an ID means in a snapshot: the neuron of then, else those that it is now and that were then."""
+    if neuron in snapshot.neurons.neurons:
+        return (neuron,)
+    return tuple(each for each in state.resolve(neuron) if each in snapshot.neurons.neurons)
 
 
 def _view(

@@ -60,18 +60,20 @@ class Snapshot:
         return settings_digest({"supervoxels": self.segmentation, "splits": [s.edit for s in self.splits]})
 
 
-def take_snapshot(state: ProofreadingState, output_dir: Path) -> Snapshot:
-    """The neurons as they are now.
+def take_snapshot(state: ProofreadingState, output_dir: Path, at: str = "") -> Snapshot:
+    """The neurons as they are now, or were.
 
     Args:
       state: of the project; others may go on editing.
       output_dir: of the project.
+      at: the number of an edit, or a time; empty = now.
 
     Raises:
       ReconstructionError: a database or supervoxels that cannot be read, or edits that came too fast.
     """
     for _ in range(5):
-        edit = state.refresh()
+        last = state.refresh()
+        edit = state.edit_named(at) if at else last
         neurons = state.at(edit)
         log = [row for row in read_log(state.database) if row.id <= edit]
         if len(log) == edit:

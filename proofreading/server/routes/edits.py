@@ -33,6 +33,7 @@ def as_json(edit: Edit) -> dict[str, Any]:
         "undone_by": _text(edit.undone_by),
         "task": _text(edit.task),
         "target": _text(edit.target),
+        "run": edit.run,
     }
 
 

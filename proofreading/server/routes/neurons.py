@@ -34,9 +34,18 @@ def _project_about(project: Project, person: Reader) -> dict[str, Any]:
 
 
 @router.get("/neurons/{neuron}")
-def _neuron_about(neuron: PathId, project: Project, person: Reader) -> dict[str, Any]:
-    """A neuron: its supervoxels, cell bodies and version; of an old ID the neurons that it is now."""
-    return about(project, neuron)
+def _neuron_about(
+    neuron: PathId,
+    project: Project,
+    person: Reader,
+    at: Annotated[str | None, Query(min_length=1, max_length=40)] = None,
+) -> dict[str, Any]:
+    """A neuron: its supervoxels, cell bodies and version; of an old ID the neurons that it is now.
+
+    `at` is the number of an edit or a time: the neuron that had this ID then, its supervoxels, and what it is
+    now.
+    """
+    return about(project, neuron) if at is None else _about_then(project, neuron, at)
 
 
 @router.get("/search")
@@ -82,6 +91,17 @@ def about(project: ServedProject, neuron: int) -> dict[str, Any]:
         found["somas"] = [str(each) for each in state.somas_of(neuron)]
         found["version"] = state.version_of(neuron)
     return found
+
+
+def _about_then(project: ServedProject, neuron: int, at: str) -> dict[str, Any]:
+    edit = project.state.edit_named(at)
+    supervoxels = project.state.supervoxels_at(neuron, edit)
+    return {
+        "id": str(neuron),
+        "edit": str(edit),
+        "supervoxels": [str(each) for each in supervoxels.tolist()],
+        "current": [str(each) for each in project.state.resolve(neuron)],
+    }
 
 
 def _neuron_of(project: ServedProject) -> Any:
