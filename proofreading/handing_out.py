@@ -11,7 +11,7 @@ from collections.abc import Collection
 from sqlalchemy import Connection
 
 from agglomeration.database import Database
-from proofreading import leases, task_rows
+from proofreading import leases, queue_figures, task_rows
 from proofreading.errors import ConflictError, LeaseError, UnknownError
 from proofreading.leases import Lease
 from proofreading.queue_memory import QueueMemory
@@ -31,8 +31,9 @@ def hand_out(
     kinds: Collection[TaskKind] | None,
     now: float,
     seconds: float,
+    reviews: int = 1,
 ) -> list[Lease]:
-    """Leases the tasks that are worth most.
+    """Leases the tasks that are worth most; last those about which all people have answered, and not agreed.
 
     Args:
       database: of the queue.
@@ -42,6 +43,7 @@ def hand_out(
       kinds: only these; None = all.
       now: the time, seconds since the epoch.
       seconds: how long they are theirs.
+      reviews: how many people have to agree.
 
     Raises:
       DatabaseError: the database cannot be written; nothing is handed out then.
@@ -57,6 +59,14 @@ def hand_out(
                 while len(granted) < n and (entry := memory.agenda.take(suits)) is not None:
                     taken.append(entry.candidate.id)
                     lease = leases.grant(connection, entry.candidate.id, person, now, seconds)
+                    granted += [] if lease is None else [lease]
+            if len(granted) < n:
+                people = queue_figures.reviewers(connection)
+                again = memory.undecided(person, people, kinds) if len(people) >= reviews else []
+                for number in again[: n - len(granted)]:
+                    taken.append(number)
+                    memory.agenda.withdraw(number)
+                    lease = leases.grant(connection, number, person, now, seconds)
                     granted += [] if lease is None else [lease]
     except BaseException:
         for number in taken:

@@ -66,7 +66,8 @@ class TaskQueue(QueueViews):
         answers about one neuron would have to be given again.
 
         Args:
-          person: who; nobody is asked twice about what they answered.
+          person: who; nobody is asked twice about what they answered, unless all who may answer have, and
+            nothing else is left.
           n: how many at most.
           kinds: only these; None = all.
 
@@ -75,7 +76,8 @@ class TaskQueue(QueueViews):
         """
         with self._lock:
             self._catch_up()
-            granted = hand_out(self._database, self._memory, person, n, kinds, *self._lease_times())
+            asked = (person, n, kinds, *self._lease_times(), self._section.reviews)
+            granted = hand_out(self._database, self._memory, *asked)
             tasks = self._views([lease.task for lease in granted])
             return [
                 LeasedTask(task, lease.lease, lease.until) for task, lease in zip(tasks, granted, strict=True)

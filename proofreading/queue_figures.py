@@ -19,7 +19,8 @@ class Given(NamedTuple):
     """The answers there are, as far as handing out tasks needs them.
 
     Attributes:
-      answered: who answered about each task that is open (skipping does not count).
+      answered: who answered about each task that is open (skipping does not count), the task that was
+        answered last at the end.
       skipped: the open tasks whose latest answer of a person was to skip them.
       seconds: of the latest answers, the first one first.
     """
@@ -43,12 +44,23 @@ def given(connection: Connection) -> Given:
         if verdict == Verdict.SKIP.value:
             found.skipped.setdefault(person, set()).add(task)
         else:
-            found.answered.setdefault(task, set()).add(person)
+            found.answered[task] = found.answered.pop(task, set()) | {person}
     timed = sql.select(tasks.c.kind, columns.seconds).join_from(answers, tasks)
     timed = timed.where(columns.seconds.is_not(None), columns.verdict != Verdict.SKIP.value)
     latest = connection.execute(timed.order_by(columns.id.desc()).limit(_LATEST)).all()
     found.seconds.extend((TaskKind(kind), duration) for kind, duration in reversed(latest))
     return found
+
+
+def reviewers(connection: Connection) -> set[str]:
+    """The names of all who may answer.
+
+    Args:
+      connection: to read from.
+    """
+    people = sql.table("proofread_persons", sql.column("name"), sql.column("role"))
+    query = sql.select(people.c.name).where(people.c.role.in_(["proofread", "admin"]))
+    return set(connection.execute(query).scalars())
 
 
 def figures(connection: Connection, person: str, day: str) -> dict[str, Any]:

@@ -81,6 +81,23 @@ class QueueMemory:
 
         return suits
 
+    def undecided(self, person: str, people: set[str], kinds: Collection[TaskKind] | None) -> list[int]:
+        """Tasks that wait though all people have answered, those that were answered longest ago first.
+
+        Args:
+          person: who is to be asked again.
+          people: all who may answer.
+          kinds: only these; None = all.
+        """
+        found = []
+        for number, answered in self._answered.items() if person in people else ():
+            entry = self.agenda.entries.get(number)
+            if entry is None or not people <= answered or entry.is_stale or not entry.is_waiting:
+                continue
+            if kinds is None or entry.candidate.kind in kinds:
+                found.append(number)
+        return found
+
     def handed_out(self, lease: Lease) -> None:
         """A task is with somebody from now on."""
         self.leases[lease.task] = lease
@@ -130,7 +147,8 @@ class QueueMemory:
         if given.verdict is Verdict.SKIP:
             self._skipped.setdefault(given.person, set()).add(given.task)
         else:
-            self._answered.setdefault(given.task, set()).add(given.person)
+            # The latest come last.
+            self._answered[given.task] = self._answered.pop(given.task, set()) | {given.person}
         self.returned(given.task)
 
     def neuron_of(self, supervoxel: int | None) -> int:

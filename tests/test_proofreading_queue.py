@@ -254,6 +254,51 @@ def opened_again(tasks: TaskQueue) -> TaskQueue:
     return opened(tasks._database, lambda: time.time() + 1e6)
 
 
+def may_answer(database: Database, *names: str) -> None:
+    people = sql.table("proofread_persons", *map(sql.column, ("name", "role", "added")))
+    with database.writing() as connection:
+        rows = [{"name": name, "role": "proofread", "added": ""} for name in names]
+        connection.execute(people.insert(), [*rows, {"name": "visitor", "role": "read", "added": ""}])
+
+
+def test_what_nobody_knows_is_asked_again_when_nothing_else_is_left(database: Database) -> None:
+    ends = [Candidate(TaskKind.END, (i, 0), (1.0, 1.0, 1.0), 0.25) for i in (3, 7, 9)]
+    tasks = opened(database, candidates=ends)
+    may_answer(database, "ada", "bo")
+    for _ in range(3):
+        (held,) = tasks.next("ada")
+        reply(tasks, held, Verdict.UNKNOWN)
+    assert tasks.next("ada") == [], "bo can be asked"
+    first = [each.task.id for each in tasks.next("bo", 2)]
+    (third,) = tasks.next("bo", 5)
+    reply(tasks, third, Verdict.UNKNOWN, "bo")
+    (again,) = tasks.next("ada", 5)
+    assert again.task.id == third.task.id not in first
+    assert reply(tasks, again, Verdict.REJECT).settled
+    for tasks_ in (tasks, opened(database, candidates=ends)):
+        assert tasks_.next("ada", 5) == []
+
+
+def test_two_who_do_not_agree_are_asked_again(database: Database) -> None:
+    tasks = opened(database, text="reviews: 2", candidates=[Candidate(TaskKind.JOIN, (3, 4), TIP, 0.5)])
+    may_answer(database, "ada", "bo")
+    for person, verdict in (("ada", Verdict.ACCEPT), ("bo", Verdict.REJECT)):
+        (held,) = tasks.next(person)
+        assert tasks.next(person) == []
+        assert not reply(tasks, held, verdict, person).settled
+    tasks = opened(database, text="reviews: 2", candidates=[Candidate(TaskKind.JOIN, (3, 4), TIP, 0.5)])
+    (again,) = tasks.next("ada")
+    assert reply(tasks, again, Verdict.REJECT).settled
+
+
+def test_one_person_alone_is_not_asked_again_for_a_second_review(database: Database) -> None:
+    tasks = opened(database, text="reviews: 2", candidates=[Candidate(TaskKind.JOIN, (3, 4), TIP, 0.5)])
+    may_answer(database, "ada")
+    assert not reply(tasks, tasks.next("ada")[0], Verdict.ACCEPT).settled
+    assert tasks.next("ada") == []
+    assert [each.state for each in tasks.tasks(TaskState.ANSWERED)] == [TaskState.ANSWERED]
+
+
 def test_a_skipped_task_comes_last(database: Database) -> None:
     tasks = opened(database)
     (first,) = tasks.next("ada")
