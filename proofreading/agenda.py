@@ -1,9 +1,9 @@
 """The order of tasks, in memory: which one is worth most now, as lengths and neurons change.
 
-Every task that waits stands in a heap by its rank. A change of neurons gives the tasks of these neurons new
-values and new places in the heap; the old places stay there, marked by a stamp that is no longer the task's,
-and are passed over. So handing out a task costs the logarithm of their number, and an edit what its own
-neurons' tasks cost.
+Every task that waits stands among those of its kind by its rank (`proofreading.ranked`). A change of neurons
+gives the tasks of these neurons new values and new places. So handing out a task costs the logarithm of their
+number, whatever kind is wanted, and an edit what its own neurons' tasks cost. What all tasks add up to is
+kept up to date with each of them, in whole numbers, so that no rounding is left behind.
 
 A task is stale while its question makes no sense: the two of a join are one neuron, or the two of a cut are
 apart, or a supervoxel is not there, or people joined something at a loose end. That follows from the neurons
@@ -17,7 +17,7 @@ works through it as it is.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -27,11 +27,15 @@ from agglomeration.neurons import NeuronMap
 from proofreading.bridges import bridge_sides
 from proofreading.errors import UnknownError
 from proofreading.lengths import Lengths
+from proofreading.ranked import Ranked
 from proofreading.routing import routed
 from proofreading.state import NeuronEdges
 from proofreading.tasks import Candidate, Point, TaskKind
 from proofreading.timing import ExpectedSeconds
 from proofreading.value import Beyond, cut_value, exchange_value, join_value
+
+# Values are added up in these, as whole numbers.
+_UNITS_PER_NM = 2**20
 
 
 class Neurons(Protocol):
@@ -60,7 +64,6 @@ class Entry:
       is_stale: there is no question left.
       is_improbable: accepting is hardly right, so that it comes after all that are not.
       is_waiting: it may be handed out.
-      stamp: of its place in the heap that counts.
     """
 
     candidate: Candidate
@@ -71,7 +74,6 @@ class Entry:
     is_stale: bool = False
     is_improbable: bool = False
     is_waiting: bool = True
-    stamp: int = 0
     now: Candidate = field(init=False)
 
     def __post_init__(self) -> None:
@@ -122,11 +124,10 @@ class Agenda:
         self.beyond = beyond
         self._neurons, self._lengths, self._seconds, self._rank = neurons, lengths, seconds, rank
         self._min_probability = min_probability
-        self._heap: list[tuple[float, int, int]] = []
+        self._clear()
         self._of_neuron: dict[int, set[int]] = {}
         self._length_of: dict[int, float] = {}
         self._mean_nm = float(lengths.nm.mean()) if lengths.nm.size else 0.0
-        self._stamp = 0
 
     def fill(self, candidates: Iterable[Candidate], waiting: Callable[[int], bool] = lambda _: True) -> None:
         """Puts tasks in the place of all that are there.
@@ -138,7 +139,8 @@ class Agenda:
         self.entries = {
             each.id: Entry(each, part_nm=each.part_nm, is_waiting=waiting(each.id)) for each in candidates
         }
-        self._heap, self._of_neuron = [], {}
+        self._clear()
+        self._of_neuron = {}
         found = self._neurons.neurons()
         names, which = np.unique(found.neurons, return_inverse=True)
         sums = np.bincount(which, weights=self._of(found.supervoxels), minlength=names.size)
@@ -160,28 +162,50 @@ class Agenda:
         for number in sorted(concerned):
             self._place(number)
 
-    def take(self, suits: Callable[[Entry], bool] = lambda _: True) -> Entry | None:
+    def take(
+        self, suits: Callable[[Entry], bool] = lambda _: True, kinds: Collection[TaskKind] | None = None
+    ) -> Entry | None:
         """The task of the highest rank that suits, which then no longer waits; None where there is none.
 
         Args:
           suits: whether it may be this one.
+          kinds: only these; None = all.
         """
-        passed: list[tuple[float, int, int]] = []
+        heaps = [self._waiting[kind] for kind in TaskKind if kinds is None or kind in kinds]
+        passed: list[tuple[float, int, Ranked]] = []
         found = None
-        while self._heap and found is None:
-            place = heapq.heappop(self._heap)
-            entry = self.entries.get(place[1])
-            if entry is None or entry.stamp != place[2]:
-                continue
-            if suits(entry):
-                found = entry
+        while found is None:
+            tops = [(-first[0], first[1], heap) for heap in heaps if (first := heap.first()) is not None]
+            if not tops:
+                break
+            rank, number, heap = min(tops, key=lambda top: top[:2])
+            heap.discard(number)
+            if suits(self.entries[number]):
+                found = self.entries[number]
             else:
-                passed.append(place)
-        for place in passed:
-            heapq.heappush(self._heap, place)
+                passed.append((-rank, number, heap))
+        for rank, number, heap in passed:
+            heap.put(number, rank)
         if found is not None:
             self.withdraw(found.candidate.id)
         return found
+
+    def in_order(self, kind: TaskKind | None = None) -> Iterator[int]:
+        """Tasks that have a question, those worth most first; nothing may change meanwhile.
+
+        Args:
+          kind: only these; None = all.
+        """
+        heaps = [heap for each, heap in self._valued.items() if kind in (None, each)]
+        return heapq.merge(*heaps, key=lambda number: (-self.entries[number].value, number))
+
+    def stale(self, kind: TaskKind | None = None) -> list[int]:
+        """Tasks without a question, ascending.
+
+        Args:
+          kind: only these; None = all.
+        """
+        return sorted(number for number in self._stale if kind in (None, self.entries[number].candidate.kind))
 
     def add(self, candidate: Candidate) -> None:
         """Puts one task more among those that wait.
@@ -195,14 +219,18 @@ class Agenda:
     def remove(self, number: int) -> None:
         """Leaves a task out from now on; one that is not there stays away."""
         entry = self.entries.pop(number, None)
-        for neuron in entry.neurons if entry else ():
+        if entry is None:
+            return
+        self._uncount(number, entry.candidate.kind)
+        self._waiting[entry.candidate.kind].discard(number)
+        for neuron in entry.neurons:
             self._of_neuron.get(neuron, set()).discard(number)
 
     def withdraw(self, number: int) -> None:
         """Keeps a task from being handed out."""
         entry = self.entries[number]
         entry.is_waiting = False
-        entry.stamp = 0
+        self._waiting[entry.candidate.kind].discard(number)
 
     def offer(self, number: int) -> None:
         """Lets a task be handed out (again)."""
@@ -211,7 +239,11 @@ class Agenda:
 
     def left_nm(self) -> float:
         """The value of all tasks together."""
-        return sum(entry.value for entry in self.entries.values())
+        return self._left / _UNITS_PER_NM
+
+    def count(self, kind: TaskKind) -> int:
+        """How many tasks of a kind have a question."""
+        return self._counts[kind]
 
     def seconds_of(self, kind: TaskKind) -> float:
         """What an answer is expected to take."""
@@ -270,7 +302,9 @@ class Agenda:
     def _place(self, number: int) -> None:
         """Looks up a task's neurons, values it, and gives it its place."""
         entry = self.entries[number]
+        self._uncount(number, entry.candidate.kind)
         self._appraise(entry)
+        self._count(number, entry)
         for neuron in filter(None, entry.neurons):
             self._of_neuron.setdefault(neuron, set()).add(number)
         self._push(number)
@@ -299,11 +333,38 @@ class Agenda:
 
     def _push(self, number: int) -> None:
         entry = self.entries[number]
-        self._stamp += 1
-        entry.stamp = self._stamp
+        waiting = self._waiting[entry.candidate.kind]
         if entry.is_waiting and not entry.is_stale:
-            rank = self._rank(entry, self._seconds.of_kind(entry.candidate.kind))
-            heapq.heappush(self._heap, (-rank, number, entry.stamp))
+            waiting.put(number, self._rank(entry, self._seconds.of_kind(entry.candidate.kind)))
+        else:
+            waiting.discard(number)
+
+    def _clear(self) -> None:
+        """Forgets places, counts and sums."""
+        self._waiting = {kind: Ranked() for kind in TaskKind}
+        self._valued = {kind: Ranked() for kind in TaskKind}
+        self._counts = dict.fromkeys(TaskKind, 0)
+        # The value of each task that has a question, in parts of a nm.
+        self._parts: dict[int, int] = {}
+        self._left = 0
+        self._stale = set[int]()
+
+    def _count(self, number: int, entry: Entry) -> None:
+        if entry.is_stale:
+            self._stale.add(number)
+            return
+        kind = entry.candidate.kind
+        self._counts[kind] += 1
+        self._parts[number] = round(entry.value * _UNITS_PER_NM)
+        self._left += self._parts[number]
+        self._valued[kind].put(number, entry.value)
+
+    def _uncount(self, number: int, kind: TaskKind) -> None:
+        self._stale.discard(number)
+        if number in self._parts:
+            self._left -= self._parts.pop(number)
+            self._counts[kind] -= 1
+            self._valued[kind].discard(number)
 
     def _neuron_of(self, supervoxel: int) -> int:
         if supervoxel == 0:

@@ -55,8 +55,8 @@ def hand_out(
             reap(connection, memory, now)
             n = min(n, MOST_HELD - leases.held_by(connection, person, now))
             for skipped_too, busy_too in _WHAT_ELSE:
-                suits = memory.suits(person, kinds, skipped_too=skipped_too, busy_too=busy_too)
-                while len(granted) < n and (entry := memory.agenda.take(suits)) is not None:
+                suits = memory.suits(person, skipped_too=skipped_too, busy_too=busy_too)
+                while len(granted) < n and (entry := memory.agenda.take(suits, kinds)) is not None:
                     taken.append(entry.candidate.id)
                     lease = leases.grant(connection, entry.candidate.id, person, now, seconds)
                     granted += [] if lease is None else [lease]

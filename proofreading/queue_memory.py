@@ -6,7 +6,8 @@ several threads at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection
@@ -56,14 +57,11 @@ class QueueMemory:
         rows = task_rows.read(connection, "open")
         self.agenda.fill((row.candidate for row in rows), lambda number: number not in self.leases)
 
-    def suits(
-        self, person: str, kinds: Collection[TaskKind] | None, *, skipped_too: bool, busy_too: bool
-    ) -> Callable[[Entry], bool]:
+    def suits(self, person: str, *, skipped_too: bool, busy_too: bool) -> Callable[[Entry], bool]:
         """Whether a task may be handed to a person.
 
         Args:
           person: who.
-          kinds: only these; None = all.
           skipped_too: also those that this person skipped.
           busy_too: also those of neurons that others look at, whose answers may change them.
         """
@@ -75,9 +73,7 @@ class QueueMemory:
             if not busy.isdisjoint(entry.neurons):
                 return False
             number = entry.candidate.id
-            wanted = kinds is None or entry.candidate.kind in kinds
-            is_new = number not in skipped and person not in self._answered.get(number, ())
-            return wanted and is_new
+            return number not in skipped and person not in self._answered.get(number, ())
 
         return suits
 
@@ -193,12 +189,7 @@ class QueueMemory:
           kind: only these; None = all.
           limit: how many at most.
         """
-        entries = [
-            (-entry.value, number)
-            for number, entry in self.agenda.entries.items()
-            if kind in (None, entry.candidate.kind) and state in (None, self._state_of(number))
-        ]
-        numbers = [number for _, number in sorted(entries)[:limit]]
+        numbers = list(islice(self._in_order(state, kind), limit))
         closed = {TaskState.SETTLED, TaskState.RETIRED} & ({state} if state else {*TaskState})
         if closed and len(numbers) < limit:
             rows = task_rows.read(connection, *(each.value for each in closed))
@@ -224,10 +215,24 @@ class QueueMemory:
 
     def progress(self) -> Mapping[str, Any]:
         """How much there is to do: `open`, `left_nm` (the value of all open tasks), `by_kind`."""
-        by_kind = {kind.value: 0 for kind in TaskKind}
-        for entry in self.agenda.entries.values():
-            by_kind[entry.candidate.kind.value] += not entry.is_stale
+        by_kind = {kind.value: self.agenda.count(kind) for kind in TaskKind}
         return {"open": sum(by_kind.values()), "left_nm": self.agenda.left_nm(), "by_kind": by_kind}
+
+    def _in_order(self, state: TaskState | None, kind: TaskKind | None) -> Iterator[int]:
+        """Tasks that are not closed, those worth most first."""
+        entries = self.agenda.entries
+        if state in (TaskState.LEASED, TaskState.ANSWERED):
+            some = self.leases if state is TaskState.LEASED else self._answered
+            wanted = (number for number in some if number in entries and self._state_of(number) is state)
+            of_kind = (number for number in wanted if kind in (None, entries[number].candidate.kind))
+            yield from sorted(of_kind, key=lambda number: (-entries[number].value, number))
+            return
+        if state in (None, TaskState.OPEN):
+            for number in self.agenda.in_order(kind):
+                if state is None or self._state_of(number) is state:
+                    yield number
+        if state in (None, TaskState.STALE):
+            yield from self.agenda.stale(kind)
 
     def _busy(self, person: str) -> set[int]:
         """The neurons of tasks that are with others."""

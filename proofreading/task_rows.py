@@ -37,7 +37,7 @@ class TaskRow:
 
 
 def write(connection: Connection, run: int, candidates: Iterable[Candidate]) -> None:
-    """Puts the tasks of a run in the place of those of the run before.
+    """Puts the tasks of a run in the place of those of the run before; writes only those that differ.
 
     Args:
       connection: in a transaction that writes.
@@ -64,8 +64,10 @@ def write(connection: Connection, run: int, candidates: Iterable[Candidate]) -> 
             "verdict": verdict if settled else None,
             "edit": edit,
         }
-        for name, value in values.items():
-            rows[name].append(value)
+        # Most are as they were, whenever a server starts.
+        if before is None or tuple(before) != tuple(values.values()):
+            for name, value in values.items():
+                rows[name].append(value)
     replace_rows(connection, tasks, rows)
     gone = [number for number, row in kept.items() if row.state == "open"]
     for start in range(0, len(gone), 500):

@@ -28,7 +28,7 @@ from agglomeration.runs import finish_run, finished_run, start_run
 from configs import ConfigView
 from configs.parsing import parse_text
 from configs.proto import reconstruction_pb2
-from proofreading import answers, edits, queue
+from proofreading import answers, edits, queue, task_rows
 from proofreading.accepting import carry_out
 from proofreading.agenda import Agenda
 from proofreading.crossings import joined_crossings
@@ -943,3 +943,18 @@ def test_nobody_takes_the_queue_away_from_the_others(database: Database, clock: 
     assert len(tasks.next("ada", 15)) == 2
     clock.now += 1000
     assert len(tasks.next("ada", 50)) == 20, "leases that ended do not count"
+
+
+def test_only_tasks_that_differ_are_written_when_a_queue_is_opened(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = opened(database)
+    reply(tasks, take(tasks, (7, 8)), Verdict.REJECT)
+    written: list[int] = []
+    monkeypatch.setattr(task_rows, "replace_rows", lambda connection, table, rows: written.extend(rows["id"]))
+    again = opened(database)
+    assert written == [] and again.progress("ada") == tasks.progress("ada")
+    known = found(database)
+    changed = replace(known[0], part_nm=known[0].part_nm + 1)
+    opened(database, candidates=[changed, *known[1:]])
+    assert written == [changed.id]
