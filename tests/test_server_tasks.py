@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from served_project import LARGE, client_of, point_nm, served
+from proofreading_cases import scored_edges
+from served_project import EDGES, LARGE, client_of, point_nm, served
 
+from agglomeration.decisions import write_scored_edges
+from agglomeration.merging import apply_constraint
 from agglomeration.runs import finish_run, start_run
 from proofreading.server.served import ServedProject, open_project
 
@@ -307,6 +310,29 @@ def test_a_neuron_is_shown_as_it_was(client: TestClient) -> None:
     assert client.get(f"/api/neurons/{went}?at=2099-01-01").status_code == 404
     assert client.get(f"/api/neurons/{went}?at=lately").status_code in (400, 422)
     assert client.get("/api/edits").json()["edits"][0]["run"] == 1
+
+
+def test_a_no_outlives_another_agglomeration_and_a_restart(
+    client: TestClient, project: ServedProject
+) -> None:
+    rejected = []
+    while tasks := joins(client):
+        rejected += tasks
+        assert answer(client, tasks[0], "reject").json()["settled"]
+    assert len(rejected) == 4
+    database = project.state.database
+    run = start_run(database, "another", "", {})
+    write_scored_edges(database, run, scored_edges([(a, b, 0.9) for a, b, _ in EDGES]))
+    apply_constraint(database, run)
+    finish_run(database, run)
+    project.close()
+    again = open_project(project.config, hosts=project.hosts)
+    for task in rejected:
+        a, b = map(int, task["supervoxels"])
+        assert again.state.neuron_of(a) != again.state.neuron_of(b)
+        assert again.queue.task(int(task["id"])).state.value == "settled"
+    assert again.state.neuron_of(1) == again.state.neuron_of(2)
+    again.close()
 
 
 def test_a_page_hears_of_a_newer_agglomeration(client: TestClient, project: ServedProject) -> None:
