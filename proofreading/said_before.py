@@ -12,6 +12,7 @@ What was undone or taken back counts for nothing.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ from dataclasses import dataclass
 import sqlalchemy as sql
 from sqlalchemy import Connection
 
-from proofreading.edits import LogRow, Merge, Pair, SupervoxelSplit, Toggle
+from agglomeration.tables import POINT_NM
+from proofreading.edits import LogRow, Merge, Pair, Point, SupervoxelSplit, Toggle
 from proofreading.queue_tables import answers, tasks
 from proofreading.tasks import TaskKind, Verdict
 
@@ -69,7 +71,11 @@ def said_before(connection: Connection, rows: Sequence[LogRow]) -> SaidBefore:
     cuts = [row for row in active if not isinstance(row.change, Merge)]
     found = [Apart(pair, row.id, f"edit {row.id}") for row in cuts for pair in _parted(row)]
     times, one = [row.at for row in rows], dict[Pair, str]()
-    for task, kind, pair, at in _rejected(connection):
+    splits = tuple(row.change for row in active if isinstance(row.change, SupervoxelSplit))
+    for task, kind, (a, b), point, at in _rejected(connection):
+        pair = ordered(_part_at(splits, a, point), _part_at(splits, b, point))
+        if pair[0] == pair[1]:
+            continue
         if kind is TaskKind.MERGER:
             one[pair] = f"task {task}"
         else:
@@ -86,7 +92,7 @@ def said_before(connection: Connection, rows: Sequence[LogRow]) -> SaidBefore:
         one,
         {row.id: ordered(row.change.a, row.change.b) for row in active if isinstance(row.change, Merge)},
         frozenset(pair for pair, is_joined in marks.items() if not is_joined),
-        tuple(row.change for row in active if isinstance(row.change, SupervoxelSplit)),
+        splits,
     )
 
 
@@ -126,12 +132,28 @@ def _parted(row: LogRow) -> set[Pair]:
     return pairs | {ordered(*pair) for pair in change.removed}
 
 
-def _rejected(connection: Connection) -> list[tuple[int, TaskKind, Pair, str]]:
-    """Tasks about two supervoxels that were settled by a no, and when that was said."""
+def _part_at(splits: Sequence[SupervoxelSplit], supervoxel: int, point_nm: Point) -> int:
+    """Of a supervoxel that was split the part one of whose points is nearest to a point; else itself."""
+    for split in splits:
+        if split.supervoxel == supervoxel:
+            away = [
+                min(math.dist(point, point_nm) for each, point in side if each == supervoxel)
+                for side in (split.side_a, split.side_b)
+            ]
+            supervoxel = split.parts[int(away[1] < away[0])].id
+    return supervoxel
+
+
+def _rejected(connection: Connection) -> list[tuple[int, TaskKind, Pair, Point, str]]:
+    """Tasks about two supervoxels that were settled by a no, where they are, and when that was said."""
     columns = tasks.c
-    named = (columns.id, columns.kind, columns.supervoxel_a, columns.supervoxel_b)
+    points = (columns[name] for name in POINT_NM)
+    named = (columns.id, columns.kind, columns.supervoxel_a, columns.supervoxel_b, *points)
     said = sql.select(*named, sql.func.max(answers.c.at)).join_from(tasks, answers)
     said = said.where(columns.state == "settled", columns.verdict == Verdict.REJECT.value)
     said = said.where(columns.supervoxel_b != 0, answers.c.state == "counted")
     found = connection.execute(said.group_by(*named).order_by(columns.id)).all()
-    return [(int(task), TaskKind(kind), ordered(int(a), int(b)), at) for task, kind, a, b, at in found]
+    return [
+        (int(row[0]), TaskKind(row[1]), (int(row[2]), int(row[3])), (row[4], row[5], row[6]), row[7])
+        for row in found
+    ]

@@ -18,6 +18,7 @@ from agglomeration.merging import apply_constraint
 from agglomeration.runs import finish_run, start_run
 from inference.supervoxel_table import block_statistics
 from jobs.pieces import PieceError
+from proofreading import answers, task_rows
 from proofreading.accepting import carry_out
 from proofreading.agenda import Agenda
 from proofreading.answers import Answer
@@ -58,6 +59,8 @@ def nm(z: int, y: int, x: int) -> tuple[float, float, float]:
     return float(at[0]), float(at[1]), float(at[2])
 
 
+# The rest of an answer: partner, forced, seconds, comment, state, edit, gained_nm.
+GIVEN = (None, False, None, "", "counted", None, 0.0)
 LEFT, RIGHT = nm(6, 6, 6), nm(6, 6, 18)
 
 
@@ -260,9 +263,7 @@ def test_tasks_of_a_split_supervoxel_are_about_the_part_at_their_point(state: Pr
     assert agenda.entries[left.id].neurons == (state.neuron_of(a), 9)
     assert agenda.entries[end.id].neurons == (state.neuron_of(b), 0)
     assert not any(entry.is_stale for entry in agenda.entries.values())
-    given = Answer(
-        *(1, "k", left.id, "l", "ada", "", Verdict.ACCEPT, {}, None, False, None, "", "pending", None, 0.0)
-    )
+    given = Answer(*(1, "k", left.id, "l", "ada", "", Verdict.ACCEPT, {}), *GIVEN)
     carry_out(state, right, given)
     assert state.neuron_of(9) == state.neuron_of(b) != state.neuron_of(a)
 
@@ -281,7 +282,9 @@ def agenda_of(state: ProofreadingState) -> Agenda:
     """Supervoxels 3, 5, 7 and 9 are 1000, 100, 100 and 100 nm long."""
     ids, nm_ = np.array([3, 5, 7, 9], np.uint64), np.array([1000.0, 100, 100, 100])
     lengths = Lengths(ids, nm_, np.zeros(0, np.uint64), np.zeros((0, 3)), joined_crossings([]))
-    return Agenda(state, lengths, ExpectedSeconds(dict.fromkeys(TaskKind, 1.0)), Beyond(np.zeros(0), np.ones(1), 0.25))
+    return Agenda(
+        state, lengths, ExpectedSeconds(dict.fromkeys(TaskKind, 1.0)), Beyond(np.zeros(0), np.ones(1), 0.25)
+    )
 
 
 def test_parts_have_the_share_of_the_length_that_they_have_of_the_voxels(state: ProofreadingState) -> None:
@@ -311,6 +314,27 @@ def test_a_part_has_a_place(state: ProofreadingState, tmp_path: Path) -> None:
         assert point is not None
         at = np.floor(np.array(point) / VOXEL_NM).astype(int)
         assert again.read_labels(Box(tuple(at), tuple(at + 1))).item() == part
+
+
+def test_a_no_about_a_supervoxel_that_was_split_binds_the_part_at_its_point(tmp_path: Path) -> None:
+    state = opened(tmp_path)
+    no = Candidate(TaskKind.JOIN, (3, 9), RIGHT, 0.5)
+    with state.database.writing() as connection:
+        task_rows.write(connection, state.run, [no])
+        given = Answer(*(1, "key", no.id, "l", "ada", "2026", Verdict.REJECT, {}), *GIVEN)
+        answers.add(connection, given)
+        answers.settle(connection, no.id, Verdict.REJECT, None)
+    state.split(3, [(3, LEFT)], [(3, RIGHT)], person="ada", client_key="1")
+    run = start_run(state.database, "another digest", "", {})
+    write_scored_edges(
+        state.database, run, scored_edges([(3, 5, 0.9), (3, 7, 0.8), (5, 9, 0.7), (7, 9, 0.6)])
+    )
+    finish_run(state.database, run)
+    again = opened_again(tmp_path)
+    a, b = parts_of(again)
+    assert again.neuron_of(a) == again.neuron_of(5) == again.neuron_of(9)
+    assert again.neuron_of(b) == again.neuron_of(7) != again.neuron_of(9)
+    assert {each.pair for each in again.base.changes} == {(7, 9)}
 
 
 def opened_again(folder: Path) -> ProofreadingState:
