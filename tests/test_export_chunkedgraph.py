@@ -17,13 +17,18 @@ from cloudfiles.compression import decompress
 from exported_project import SHAPE, make_project, pieces
 from hypothesis import given
 from hypothesis import strategies as st
+from proofreading_cases import scored_edges
 
+from agglomeration.decisions import write_scored_edges
+from agglomeration.runs import finish_run, start_run
 from configs import ConfigView
-from proofreading import ProofreadingState, open_state
+from proofreading import ProofreadingState, answers, open_state, task_rows
+from proofreading.answers import Answer
 from proofreading.errors import ProofreadingError
 from proofreading.export import ExportOptions, export_project
 from proofreading.export.chunk_contacts import contacts_inside
 from proofreading.export.chunk_ids import ChunkGrid
+from proofreading.tasks import Candidate, TaskKind, Verdict
 from volumes import Box, open_volume
 
 BY = {"person": "ada"}
@@ -173,6 +178,41 @@ def test_the_graph_begins_with_the_neurons_as_people_left_them(
     state.merge(state.supervoxel_splits()[0].split.parts[0].id, 4, client_key="merge 6 4", **BY)
     graph, numbered = ingest(config, tmp_path / "e")
     assert_same_objects(graph, numbered, neurons_of(state))
+
+
+def test_the_graph_has_what_people_confirmed_and_a_later_agglomeration_lacks(
+    config: ConfigView, state: ProofreadingState, tmp_path: Path
+) -> None:
+    merger = Candidate(TaskKind.MERGER, (1, 2), (1.0, 1.0, 1.0), 0.5)
+    told = (
+        1,
+        "key",
+        merger.id,
+        "l",
+        "ada",
+        "2026",
+        Verdict.REJECT,
+        {},
+        None,
+        False,
+        None,
+        "",
+        "counted",
+        None,
+        0.0,
+    )
+    with state.database.writing() as connection:
+        task_rows.write(connection, state.run, [merger])
+        answers.add(connection, Answer(*told))
+        answers.settle(connection, merger.id, Verdict.REJECT, None)
+    run = start_run(state.database, "another", "", {})
+    write_scored_edges(state.database, run, scored_edges([(2, 3, 0.9), (4, 5, 0.8)]))
+    finish_run(state.database, run)
+    again = open_state(config)
+    assert again.neuron_of(1) == again.neuron_of(2) == again.neuron_of(3)
+    graph, numbered = ingest(config, tmp_path / "e")
+    assert_same_objects(graph, numbered, neurons_of(again))
+    again.close()
 
 
 def test_numbers_tell_the_chunk_and_are_parts_of_supervoxels(config: ConfigView, tmp_path: Path) -> None:

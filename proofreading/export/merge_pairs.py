@@ -121,9 +121,9 @@ def merge_pairs(database: Database, snapshot: Snapshot) -> MergePairs:
         affinity.append(part.certainty.astype(np.float32))
         points.append(part.points_nm)
         merged.append(part.state == State.ACCEPTED)
-    by_people = [
-        each for each in pairs_of_edits(active_rows(snapshot.log)) if _are_there(neurons, each[0], each[1])
-    ]
+    confirmed = [(a, b, 1.0, _UNKNOWN_NM) for a, b in snapshot.confirmed]
+    said = [*confirmed, *pairs_of_edits(active_rows(snapshot.log))]
+    by_people = [each for each in said if _are_there(neurons, each[0], each[1])]
     ends = np.array([each[:2] for each in by_people], np.uint64).reshape(-1, 2)
     keys.append(key_of(neurons, ends[:, 0], ends[:, 1]))
     affinity.append(np.array([each[2] for each in by_people], np.float32))

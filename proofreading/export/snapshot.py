@@ -22,7 +22,7 @@ from agglomeration.tables import POINT_NM
 from inference.identity import settings_digest
 from inference.supervoxel_table import SupervoxelTable, block_statistics
 from jobs.pieces import load_npz
-from proofreading.edits import LogRow, SupervoxelSplit, Toggle, read_log
+from proofreading.edits import LogRow, Pair, SupervoxelSplit, Toggle, read_log
 from proofreading.errors import ProofreadingError
 from proofreading.state import ProofreadingState
 from proofreading.supervoxel_split import EditedVolume, KeptSplit, piece_path
@@ -40,6 +40,7 @@ class Snapshot:
       splits: of supervoxels that are not undone, in the order of their numbers.
       labels: the supervoxels as the segmentation has them.
       segmentation: names the voxels of these.
+      confirmed: merges that people confirmed and the agglomeration does not have (`proofreading.bases`).
     """
 
     edit: int
@@ -48,6 +49,7 @@ class Snapshot:
     splits: Sequence[KeptSplit]
     labels: Volume
     segmentation: str
+    confirmed: Sequence[Pair] = ()
 
     @property
     def volume(self) -> Volume:
@@ -78,7 +80,9 @@ def take_snapshot(state: ProofreadingState, output_dir: Path, at: str = "") -> S
         log = [row for row in read_log(state.database) if row.id <= edit]
         if len(log) == edit:
             splits = active_splits(log, output_dir)
-            return Snapshot(edit, neurons, log, splits, state.labels(), segmentation_of(state.database))
+            named = segmentation_of(state.database)
+            confirmed = [each.pair for each in state.base.changes if each.joined]
+            return Snapshot(edit, neurons, log, splits, state.labels(), named, confirmed)
     raise ProofreadingError("the log of edits changed while it was read; export again")
 
 
