@@ -110,7 +110,12 @@ def active_rows(rows: Sequence[LogRow]) -> list[LogRow]:
 
 
 def ordered(a: int, b: int) -> Pair:
-    """The smaller ID first."""
+    """The smaller ID first.
+
+    Args:
+      a: an ID.
+      b: another one.
+    """
     return (a, b) if a < b else (b, a)
 
 
