@@ -166,6 +166,14 @@ class EditLog:
             return effect.neurons_before, effect.neurons_after
         return row.neurons_before, row.neurons_after
 
+    def is_undoable(self, number: int) -> bool:
+        """Whether an edit is neither undone nor one that undoes or does again."""
+        return number not in self._undone_by and not isinstance(self._rows[number - 1].change, Toggle)
+
+    def person(self, number: int) -> str:
+        """Who made an edit of the log."""
+        return self._rows[number - 1].person
+
     def change(self, number: int) -> Change:
         """What an edit of the log does."""
         return self._rows[number - 1].change

@@ -286,7 +286,14 @@ class NeuronViews:
             return self._log.described(number)
 
     def history(
-        self, before: int | None = None, limit: int = 50, neuron: int | None = None, after: int = 0
+        self,
+        before: int | None = None,
+        limit: int = 50,
+        neuron: int | None = None,
+        after: int = 0,
+        *,
+        person: str | None = None,
+        undoable: bool = False,
     ) -> list[Edit]:
         """The latest edits first.
 
@@ -295,6 +302,8 @@ class NeuronViews:
           limit: so many at most.
           neuron: only those that changed the neuron of this ID, when they were made or as they are now.
           after: only those numbered above it.
+          person: only theirs.
+          undoable: only those that are not undone, without those that undo or do again.
         """
         found: list[Edit] = []
         with self._lock:
@@ -302,6 +311,10 @@ class NeuronViews:
             for number in range(top, after, -1):
                 if len(found) >= limit:
                     break
+                if person not in (None, self._log.person(number)):
+                    continue
+                if undoable and not self._log.is_undoable(number):
+                    continue
                 effect, (old, new) = self._log.effects[number - 1], self._log.neurons_of(number)
                 named = {*old, *new, *effect.neurons_before, *effect.neurons_after}
                 if neuron is None or neuron in named:

@@ -264,6 +264,20 @@ def test_a_split_is_previewed_done_undone_and_done_again(client: TestClient, pro
     assert client.get("/api/neurons/1").json()["supervoxels"] == ["1"]
 
 
+def test_my_last_edit_is_found_behind_those_of_others(project: ServedProject) -> None:
+    mine, theirs = client_of(project, "worker"), client_of(project, "boss")
+    for number, b in enumerate(("3", "4")):
+        mine.post("/api/edits/merge", json={"a": "1", "b": b, "key": f"mine-000{number}"})
+    mine.post("/api/edits/2/undo", json={"key": "undo-0001"})
+    for turn in range(60):
+        edit = theirs.post("/api/edits/merge", json={"a": "5", "b": str(LARGE), "key": f"theirs-{turn:04d}"})
+        theirs.post(f"/api/edits/{edit.json()['id']}/undo", json={"key": f"their-undo-{turn:04d}"})
+    found = mine.get("/api/edits?by=worker&active=1&limit=1").json()["edits"]
+    assert [each["id"] for each in found] == ["1"]
+    assert [each["id"] for each in mine.get("/api/edits?by=worker").json()["edits"]] == ["3", "2", "1"]
+    assert mine.get("/api/edits?by=boss&active=1").json()["edits"] == []
+
+
 def test_an_edit_of_what_has_changed_is_refused(client: TestClient, project: ServedProject) -> None:
     merge = {"a": "1", "b": "3", "key": "merge-0001"}
     assert client.post("/api/edits/merge", json={**merge, "expected": {"1": 0, "3": 0}}).status_code == 200

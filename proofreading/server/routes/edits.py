@@ -45,9 +45,15 @@ def _history(
     after: Annotated[int, Query(ge=0)] = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     neuron: Annotated[Id | None, Query()] = None,
+    by: Annotated[str | None, Query(max_length=200)] = None,
+    active: bool = False,
 ) -> dict[str, Any]:
-    """The latest edits first; below and above the numbers `before` and `after`, of one neuron, if given."""
-    return {"edits": [as_json(each) for each in project.state.history(before, limit, neuron, after)]}
+    """The latest edits first; below and above the numbers `before` and `after`, of one neuron, by a person.
+
+    With `active` only those that can be undone: not undone yet, and no undo or redo themselves.
+    """
+    found = project.state.history(before, limit, neuron, after, person=by, undoable=active)
+    return {"edits": [as_json(each) for each in found]}
 
 
 @router.post("/merge")

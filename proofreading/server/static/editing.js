@@ -125,9 +125,9 @@ export async function takeBack(given) {
 export async function undoLast() {
   if (!mayAnswer()) return;
   await page.outbox.empty();
-  const mine = `limit=50&by=${encodeURIComponent(page.me.name)}`;
-  const [{ edits }, { answers }] = await Promise.all([get("/api/edits?limit=100"), get(`/api/answers?${mine}`)]);
-  const edit = edits.find((each) => each.person === page.me.name && !each.target && each.undone_by === null);
+  const mine = `by=${encodeURIComponent(page.me.name)}`;
+  const asked = [get(`/api/edits?${mine}&active=1&limit=1`), get(`/api/answers?${mine}&limit=50`)];
+  const [{ edits: [edit] }, { answers }] = await Promise.all(asked);
   const given = answers.find((each) => each.can_be_withdrawn);
   if (given && (!edit || given.at >= edit.at)) return takeBack(given);
   if (!edit) return toast("There is nothing of yours to take back.", "warn");
