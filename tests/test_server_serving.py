@@ -366,6 +366,23 @@ def test_figures_are_for_this_machine_or_after_a_login(tmp_path: Path) -> None:
     assert client_of(project, "reader").get("/metrics", headers=proxied).status_code == 200
 
 
+def test_what_fails_while_a_project_is_closed_leaves_no_database_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, closed = served(tmp_path), []
+    monkeypatch.setattr(project.state, "close", lambda: closed.append("state"))
+    project.close()
+    assert closed == ["state"] and "pictures" not in vars(project), "nothing is opened to be closed"
+
+    def fails() -> None:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(project.pictures, "close", fails)
+    with pytest.raises(OSError, match="disk"):
+        project.close()
+    assert closed == ["state"] * 2
+
+
 def test_a_bucket_leaks() -> None:
     now = [0.0]
     limiter, rate = RateLimiter(lambda: now[0]), Rate(per_second=2, burst=3)

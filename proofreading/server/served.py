@@ -95,8 +95,12 @@ class ServedProject:
 
     def close(self) -> None:
         """Ends it. Leases stay: whoever has a task goes on after a restart, or the lease ends."""
-        self.pictures.close()
-        self.state.close()
+        try:
+            # Opened by whoever asked for it first, if anybody did.
+            if "pictures" in vars(self):
+                self.pictures.close()
+        finally:
+            self.state.close()
 
 
 def folder_of(config: ConfigView) -> Path:
