@@ -278,6 +278,17 @@ def test_my_last_edit_is_found_behind_those_of_others(project: ServedProject) ->
     assert mine.get("/api/edits?by=boss&active=1").json()["edits"] == []
 
 
+def test_a_point_elsewhere_than_its_supervoxel_is_refused(client: TestClient, project: ServedProject) -> None:
+    elsewhere = [{"supervoxel": "1", "point_nm": point_nm(4)}]
+    refused = client.post("/api/edits/split", json=split_body(key="split-0001", side_a=elsewhere))
+    assert (refused.status_code, refused.json()["kind"]) == (422, "refused") and project.state.last_edit == 0
+    assert "is not at supervoxel 1" in refused.json()["error"]
+    beside = [{"supervoxel": "1", "point_nm": [3 * 20.0, 120.0, 60.0]}]
+    assert (
+        client.post("/api/edits/split", json=split_body(key="split-0001", side_a=beside)).status_code == 200
+    )
+
+
 def test_an_edit_of_what_has_changed_is_refused(client: TestClient, project: ServedProject) -> None:
     merge = {"a": "1", "b": "3", "key": "merge-0001"}
     assert client.post("/api/edits/merge", json={**merge, "expected": {"1": 0, "3": 0}}).status_code == 200

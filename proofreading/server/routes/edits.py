@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import chain
 from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Query
 
-from proofreading.edits import Edit
+from proofreading.edits import Edit, Placed
 from proofreading.server.auth import Proofreader, Reader
 from proofreading.server.bodies import Change, Id, Merge, PathId, Sides, Split, inside, placed
 from proofreading.server.guards import refuse_for
 from proofreading.server.layers import SEGMENTATION
+from proofreading.server.refusals import Refused
 from proofreading.server.served import Project, ServedProject
 from proofreading.state import SplitPreview
+from volumes import Box
 
 router = APIRouter(prefix="/api/edits", tags=["edits"])
+# Voxels by which a point may miss its supervoxel.
+_BESIDE = 4
 
 
 def as_json(edit: Edit) -> dict[str, Any]:
@@ -74,6 +80,7 @@ def _preview_split(body: Sides, project: Project, person: Reader) -> dict[str, A
 def _split(body: Split, project: Project, person: Proofreader) -> dict[str, Any]:
     """Cuts a neuron between two sets of points."""
     sides = _sides(project, body)
+    _require_near(project, *sides)
     return as_json(project.state.split(body.neuron, *sides, **_change(body, person.name)))
 
 
@@ -103,6 +110,23 @@ def _sides(project: ServedProject, body: Sides) -> tuple[Any, Any]:
     volume = project.layers[SEGMENTATION].volume
     a, b = (placed(side, volume.bounds, volume.voxel_size_nm) for side in (body.side_a, body.side_b))
     return a, b
+
+
+def _require_near(project: ServedProject, *sides: Iterable[Placed]) -> None:
+    """Refuses points that are not at their supervoxels.
+
+    One picked on a surface, which is coarser than voxels, may lie a few beside it.
+
+    Raises:
+      Refused: 422.
+    """
+    volume = project.layers[SEGMENTATION].volume
+    for supervoxel, point_nm in sorted({*chain.from_iterable(sides)}):
+        z, y, x = (int(p // edge) for p, edge in zip(point_nm, volume.voxel_size_nm, strict=True))
+        around = Box((z, y, x), (z + 1, y + 1, x + 1)).grow(_BESIDE).intersect(volume.bounds)
+        if not (project.state.read_labels(around) == np.uint64(supervoxel)).any():
+            shown = ", ".join(f"{p:g}" for p in point_nm)
+            raise Refused(422, f"point_nm ({shown}) is not at supervoxel {supervoxel}; point at it again")
 
 
 def _inside(project: ServedProject, point_nm: tuple[float, float, float]) -> tuple[float, float, float]:
