@@ -111,3 +111,28 @@ def test_the_page_is_sent_with_the_servers_policy(pictures: Any) -> None:
     assert answer.status_code == 200
     policy = answer.headers["content-security-policy"]
     assert "script-src 'self'" in policy and "'unsafe-inline'" not in policy.split("style-src")[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "size", "status", "kind"),
+    [
+        (ADDRESS, {"Content-Type": "image/png"}, 100, 415, "malformed"),
+        (ADDRESS, OCTETS, 4000, 413, "too_large"),
+        (ADDRESS, OCTETS, 100, 400, "refused"),
+        ("/api/pictures?name=a.png", OCTETS, 100, 422, "malformed"),
+        ("/api/pictures/none/cancel", {}, 0, 404, "unknown"),
+        ("/api/pictures/none", {}, 0, 405, "unknown"),
+    ],
+)
+def test_what_is_refused_has_the_kind_of_its_status(
+    path: str, headers: dict[str, str], size: int, status: int, kind: str, pictures: Any
+) -> None:
+    answer = client_of(pictures[2], "worker").post(path, content=b"x" * size, headers=headers)
+    assert (answer.status_code, answer.json()["kind"]) == (status, kind), answer.text
+
+
+def test_too_many_pictures_are_refused(pictures: Any) -> None:
+    worker = client_of(pictures[2], "worker")
+    answers = [worker.post(ADDRESS, content=png(), headers=OCTETS) for _ in range(4)]
+    assert [each.status_code for each in answers] == [201, 201, 201, 429]
+    assert answers[3].json()["kind"] == "refused"

@@ -281,7 +281,10 @@ def test_my_last_edit_is_found_behind_those_of_others(project: ServedProject) ->
 def test_a_point_elsewhere_than_its_supervoxel_is_refused(client: TestClient, project: ServedProject) -> None:
     elsewhere = [{"supervoxel": "1", "point_nm": point_nm(4)}]
     refused = client.post("/api/edits/split", json=split_body(key="split-0001", side_a=elsewhere))
-    assert (refused.status_code, refused.json()["kind"]) == (422, "refused") and project.state.last_edit == 0
+    assert (refused.status_code, refused.json()["kind"]) == (
+        422,
+        "malformed",
+    ) and project.state.last_edit == 0
     assert "is not at supervoxel 1" in refused.json()["error"]
     beside = [{"supervoxel": "1", "point_nm": [3 * 20.0, 120.0, 60.0]}]
     assert (

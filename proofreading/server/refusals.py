@@ -25,7 +25,16 @@ _WORDS = {
     404: "there is no such address",
     405: "this address takes no such method",
 }
-# What a status is called in the answer, where one status has several causes; first match counts.
+# What a status is called in the answer; all others are "refused".
+_KIND_OF = {
+    400: "malformed",
+    404: "unknown",
+    405: "unknown",
+    413: "too_large",
+    415: "malformed",
+    422: "malformed",
+}
+# The same, where one status has several causes; first match counts.
 _KINDS: tuple[tuple[type[ReconstructionError], int, str], ...] = (
     (SomaError, 409, "soma"),
     (ConflictError, 409, "conflict"),
@@ -86,12 +95,14 @@ def answer_refused(
       more: plain values that the answer to a `ReconstructionError` has besides.
     """
     if isinstance(error, Refused):
-        return refusal(request.scope, error.status, str(error), headers=error.headers)
+        kind = _KIND_OF.get(error.status, "refused")
+        return refusal(request.scope, error.status, str(error), kind=kind, headers=error.headers)
     if isinstance(error, RequestValidationError):
         return refusal(request.scope, 422, _flaw(error.errors()), kind="malformed")
     if isinstance(error, HTTPException):
         line = _WORDS.get(error.status_code, str(error.detail))
-        return refusal(request.scope, error.status_code, line, kind="unknown", headers=error.headers)
+        kind = _KIND_OF.get(error.status_code, "refused")
+        return refusal(request.scope, error.status_code, line, kind=kind, headers=error.headers)
     status, kind = next((status, kind) for cause, status, kind in _KINDS if isinstance(error, cause))
     return refusal(request.scope, status, str(error), kind=kind, more=more)
 
