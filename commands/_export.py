@@ -8,6 +8,7 @@
       link                a Neuroglancer link; --neuron selects neurons, --address says where the output
                           directory is served
       decisions           what people decided, for run_agglomeration calibrate --decisions
+      comments            what people wrote about tasks
 
 With --at the neurons are those right after an edit, or at a time such as 2026-01-31T09:00. Without --output,
 files go to `export` in the output directory. All kinds of one command are of one edit, also while people go
@@ -25,7 +26,7 @@ from commands._entry import caution, no_arguments
 from configs import ConfigError, load_config
 
 FLAGS = flags.FlagValues()
-_KINDS = ("csv", "npz", "parquet", "neurons", "swc", "chunkedgraph", "link", "decisions")
+_KINDS = ("csv", "npz", "parquet", "neurons", "swc", "chunkedgraph", "link", "decisions", "comments")
 _CONFIG = flags.DEFINE_string("config", None, "path or shipped name of the config", flag_values=FLAGS)
 _KIND = flags.DEFINE_multi_enum("kind", [], _KINDS, "what to write; may be given again", flag_values=FLAGS)
 _OUTPUT = flags.DEFINE_string("output", None, "folder for the files", flag_values=FLAGS)

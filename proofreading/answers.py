@@ -119,6 +119,18 @@ def comment(connection: Connection, task: int, person: str, at: str, words: str)
     connection.execute(comments.insert().values(task=task, person=person, at=at, words=words))
 
 
+def comments_on(connection: Connection, task: int) -> list[dict[str, str]]:
+    """What was written about a task, the first one first: `person`, `at` (UTC, ISO 8601), `words`.
+
+    Args:
+      connection: to read from.
+      task: its number.
+    """
+    columns = comments.c.person, comments.c.at, comments.c.words
+    query = sql.select(*columns).where(comments.c.task == task).order_by(comments.c.id)
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
 def count(connection: Connection, answer: Answer, edit: int | None) -> None:
     """Counts a pending answer.
 

@@ -12,10 +12,11 @@ from datetime import datetime, timezone
 from typing import Any
 
 from agglomeration.database import Database
-from proofreading import queue_figures
+from proofreading import answers, queue_figures, task_rows
 from proofreading.agenda import Agenda
 from proofreading.answer_history import PastAnswer, past_answers
 from proofreading.edits import Edit
+from proofreading.errors import UnknownError
 from proofreading.following import follow
 from proofreading.queue_memory import QueueMemory
 from proofreading.state import ProofreadingState
@@ -94,6 +95,13 @@ class QueueViews:
         """What was answered, the latest first; see `proofreading.answer_history`."""
         with self._database.reading() as connection:
             return past_answers(connection, before, limit, task, person)
+
+    def comments(self, task: int) -> list[dict[str, str]]:
+        """What was written about a task; see `proofreading.answers.comments_on`. Raises UnknownError."""
+        with self._database.reading() as connection:
+            if task_rows.read_one(connection, task) is None:
+                raise UnknownError(f"there is no task {task}")
+            return answers.comments_on(connection, task)
 
     @property
     def _database(self) -> Database:

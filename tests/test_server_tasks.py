@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from served_project import EDGES, LARGE, client_of, point_nm, served
 from agglomeration.decisions import write_scored_edges
 from agglomeration.merging import apply_constraint
 from agglomeration.runs import finish_run, start_run
+from proofreading.export.comments import write_comments
 from proofreading.server.served import ServedProject, open_project
 
 
@@ -224,7 +226,32 @@ def test_a_comment_is_counted(client: TestClient) -> None:
     (task,) = joins(client)
     path = f"/api/tasks/{task['id']}/comments"
     assert client.post(path, json={"comment": "look at z 120"}).json()["comments"] == 1
-    assert client.post(path, json={"comment": ""}).status_code == 422
+    for words in ("", "   ", "\n", "a\0b"):
+        assert client.post(path, json={"comment": words}).status_code == 422
+
+
+def test_whoever_gets_a_task_next_reads_what_was_said(project: ServedProject, tmp_path: Path) -> None:
+    first, second = client_of(project, "worker"), client_of(project, "boss")
+    (task,) = joins(first)
+    path = f"/api/tasks/{task['id']}/comments"
+    assert second.get(path).json() == {"comments": []}
+    first.post(path, json={"comment": "  look at z 120, =1+1 "})
+    assert answer(first, task, "unknown", comment=" dark ").status_code == 200
+    assert answer(first, task, "unknown", comment="a\0b").status_code == 422
+    (again,) = (each for each in joins(second, 20) if each["id"] == task["id"])
+    said = second.get(path).json()["comments"]
+    assert again["comments"] == 2 and [(each["person"], each["words"]) for each in said] == [
+        ("worker", "look at z 120, =1+1"),
+        ("worker", "dark"),
+    ]
+    assert all(each["at"].startswith("20") for each in said)
+    assert second.get("/api/tasks/1/comments").status_code == 404
+    assert write_comments(project.state.database, tmp_path / "comments.csv") == 2
+    with (tmp_path / "comments.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [each["words"] for each in rows] == [each["words"] for each in said]
+    assert {each["task"] for each in rows} == {task["id"]} and rows[0]["kind"] == "join"
+    assert [rows[0]["supervoxel_a"], rows[0]["supervoxel_b"]] == task["supervoxels"]
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from jobs.lock import only_run_in
 from jobs.pieces import atomic_path
 from jobs.workers import WorkerSettings, worker_pool
 from proofreading.errors import ProofreadingError
+from proofreading.export.comments import COMMENTS, write_comments
 from proofreading.export.ingest import CHUNK, FOLDER, write_ingest
 from proofreading.export.link import (
     ADDRESS,
@@ -49,7 +50,7 @@ from proofreading.export.training import people_decisions
 from proofreading.state import ProofreadingState, open_state
 from volumes.box import Zyx
 
-KINDS = ("csv", "npz", "parquet", "neurons", "swc", "chunkedgraph", "link", "decisions")
+KINDS = ("csv", "npz", "parquet", "neurons", "swc", "chunkedgraph", "link", "decisions", "comments")
 Tell = Callable[[str], None]
 
 
@@ -171,6 +172,9 @@ def export_state(
         tell(f"{len(found)} decided pairs, {int(found.truth.sum())} of them one neuron")
         found.save(output / "decisions.npz")
         written.append(output / "decisions.npz")
+    if "comments" in kinds:
+        tell(f"{write_comments(state.database, output / COMMENTS)} comments")
+        written.append(output / COMMENTS)
     _note(output, config, snapshot, kinds)
     return written
 

@@ -42,11 +42,27 @@ def _positive(value: float) -> float:
     return value
 
 
+def _without_zeros(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("a character 0 cannot be kept")
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text:
+        raise ValueError("a comment says something")
+    return text
+
+
 # Converted before the type is checked, since the type is the one that the program goes on with.
 Id = Annotated[int, BeforeValidator(id_of)]
 PathId = Annotated[Id, Path(json_schema_extra={"type": "string"})]
 Key = Annotated[str, StringConstraints(strict=True, min_length=8, max_length=200, pattern=r"^[\w.:-]+$")]
-Line = Annotated[str, StringConstraints(strict=True, max_length=2000)]
+Line = Annotated[
+    str,
+    StringConstraints(strict=True, strip_whitespace=True, max_length=2000),
+    AfterValidator(_without_zeros),
+]
 Version = Annotated[int, Field(strict=True, ge=0)]
 Nm = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(strict=True, allow_inf_nan=False, le=86_400), AfterValidator(_positive)]
@@ -120,7 +136,7 @@ class Lease(Body):
 class Comment(Body):
     """Words on a task."""
 
-    comment: Annotated[Line, StringConstraints(min_length=1)]
+    comment: Annotated[Line, AfterValidator(_not_blank)]
 
 
 class Answer(Lease):

@@ -101,6 +101,12 @@ def _answer_task(task: PathId, body: Answer, request: Request, project: Project,
     }
 
 
+@router.get("/tasks/{task}/comments")
+def _comments(task: PathId, project: Project, person: Reader) -> dict[str, Any]:
+    """What was written about a task, the first one first."""
+    return {"comments": project.queue.comments(task)}
+
+
 @router.post("/tasks/{task}/comments")
 def _comment(task: PathId, body: Comment, project: Project, person: Proofreader) -> dict[str, Any]:
     """Writes a comment on a task."""

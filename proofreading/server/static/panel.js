@@ -37,6 +37,7 @@ export function taskPanel(task, partner, act, mayAnswer) {
     needsPartner &&
       make("p.hint", {}, "Does it go on? Shift+click the piece that it goes on in, or point at it and press ", make("kbd", {}, "P"), "."),
     make("div.answers", { role: "group", "aria-label": "Answers" }, ...answers),
+    comments(task),
     worth(task, mode),
     evidence(task),
   );
@@ -98,9 +99,15 @@ function worth(task, mode) {
   );
 }
 
+/** What others said of the task. */
+function comments(task) {
+  if (!task.said?.length) return null;
+  const lines = task.said.map(({ person, at, words }) => make("li.comment", {}, make("b", {}, person), ` ${words} `, make("span.small", {}, at.slice(0, 10))));
+  return make("ul.comments", { "aria-label": "Comments" }, ...lines);
+}
+
 function evidence(task) {
   const rows = evidenceOf(task).map(([words, value]) => make("div.pair", {}, make("span", {}, words), make("b", {}, value)));
-  if (task.comments) rows.push(make("div.pair", {}, make("span", {}, "comments"), make("b", {}, String(task.comments))));
   if (!rows.length) return null;
   return make("details.evidence", { open: true }, make("summary", {}, "Evidence"), ...rows);
 }

@@ -18,14 +18,19 @@ export async function ownerOf(supervoxel) {
 
 /**
  * A task with all that the page shows of it: `about` (its neurons, in the order of the task), `preview` (of the
- * cut that it proposes) and `scene`.
+ * cut that it proposes), `said` (comments) and `scene`.
  */
 export async function withScene(task) {
   const ids = [...new Set(task.neurons)].filter((id) => id !== "0");
   const found = new Map(await Promise.all(ids.map(async (id) => [id, await neuronOf(id)])));
   const about = task.neurons.map((id) => found.get(id) ?? null);
-  const preview = await proposedCut(task);
-  return { ...task, about, preview, scene: sceneOf(task, about, preview) };
+  const [preview, said] = await Promise.all([proposedCut(task), commentsOn(task)]);
+  return { ...task, about, preview, said, scene: sceneOf(task, about, preview) };
+}
+
+/** What others wrote about a task. */
+async function commentsOn(task) {
+  return task.comments ? (await get(`/api/tasks/${task.id}/comments`)).comments : [];
 }
 
 /** The cut that accepting a task would make; null where it makes none. */
