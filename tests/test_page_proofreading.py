@@ -531,6 +531,24 @@ def test_a_server_that_ends_loses_nothing_and_does_nothing_twice(
     assert page.evaluate("localStorage.length") == 0
 
 
+def test_an_answer_at_which_the_server_fails_holds_up_no_others(page: Page, site: Site) -> None:
+    task, before = drawn(page), len(counted(site))
+    failing = f"**/api/tasks/{task}/answer"
+    page.route(failing, lambda route: route.fulfill(status=500, json={"error": "the server failed"}))
+    answer(page, "n")
+    other = drawn(page)
+    answer(page, "n")
+    page.wait_for_selector("#banner-aside:not([hidden])")
+    page.click("#banner-aside")
+    page.wait_for_selector(".toast:has-text('set aside')")
+    sent(page)
+    assert [str(each) for each, _ in counted(site)[before:]] == [other]
+    page.unroute(failing)
+    kept = "Object.keys(localStorage).filter((each) => each.startsWith('proofread/aside/')).length"
+    assert page.evaluate(kept) == 1
+    page.evaluate("localStorage.clear()")
+
+
 def test_answers_that_a_closed_tab_left_arrive_with_the_next(page: Page, site: Site) -> None:
     task, before = drawn(page), len(counted(site))
     page.route("**/answer", lambda route: route.abort())

@@ -1,6 +1,6 @@
 // Requests to the server. IDs are text on both sides. What the server refuses becomes a `Refusal`; that it does
 // not answer (no connection, restart, too many requests) becomes an `Away`, after which the same may be tried
-// again.
+// again. So does a defect of the server (500), which may be of the moment, or of this request for ever.
 
 export class Refusal extends Error {
   constructor(status, body) {
@@ -12,9 +12,10 @@ export class Refusal extends Error {
 }
 
 export class Away extends Error {
-  constructor(line, waitS = 0) {
+  constructor(line, waitS = 0, isDefect = false) {
     super(line);
     this.waitS = waitS;
+    this.isDefect = isDefect;
   }
 }
 
@@ -70,7 +71,7 @@ async function asked(method, path, body, { keepalive = false } = {}) {
     clearTimeout(timer);
   }
   if (response.status === 429 || response.status >= 500) {
-    throw new Away(lineOf(text) || "the server is busy", Number(response.headers.get("Retry-After")) || 0);
+    throw new Away(lineOf(text) || "the server is busy", Number(response.headers.get("Retry-After")) || 0, response.status === 500);
   }
   if (!response.ok) throw new Refusal(response.status, parsed(text) || {});
   const found = text ? parsed(text) : null;

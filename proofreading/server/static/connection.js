@@ -55,6 +55,7 @@ export async function ping() {
 export function onOutbox(state) {
   isKeeping = state.away;
   document.body.dataset.waiting = String(state.waiting);
+  byId("banner-aside").hidden = !state.isDefect;
   drawBanner(state.line || undefined);
 }
 

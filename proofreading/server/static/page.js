@@ -31,6 +31,7 @@ async function main() {
   bindButtons();
   byId("person").addEventListener("click", logOut);
   byId("banner-retry").addEventListener("click", ping);
+  byId("banner-aside").addEventListener("click", () => page.outbox?.setAside());
   page.me = await person();
   byId("person").textContent = page.me.name;
   const project = await api.get("/api/project");
