@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -53,8 +54,25 @@ def labels() -> np.ndarray:
     return found
 
 
-def write_project(folder: Path, port: int) -> Path:
-    """Writes it, with the people; gives the path of its config."""
+def write_project(
+    folder: Path,
+    port: int,
+    *,
+    settings: str = "min_length_nm: 100000",
+    agglomeration: str = "",
+    bodies_certainty: float = 0.45,
+    suspected: int | None = None,
+) -> Path:
+    """Writes it, with the people; gives the path of its config.
+
+    Args:
+      folder: to write it to.
+      port: of the server.
+      settings: of `proofreading`; by default only open pairs become tasks.
+      agglomeration: settings of that.
+      bodies_certainty: of the merge of the two cell bodies, which is refused from one half on.
+      suspected: a neuron that a flag takes for two.
+    """
     voxels = labels()
     grey = np.where(voxels > 0, 150 + voxels % 7 * 8, 50).astype(np.uint8)
     for name, array in {"supervoxels": voxels, "image": grey}.items():
@@ -64,7 +82,7 @@ def write_project(folder: Path, port: int) -> Path:
         )
         fine.write(bounds, array)
         fill_scale(fine, coarse, next_factors(VOXEL_NM), coarse.bounds)
-    edges, points = [(*BODIES, 0.45)], [(12.0, 12.0, 4.0 + LONG)]
+    edges, points = [(*BODIES, bodies_certainty)], [(12.0, 12.0, 4.0 + LONG)]
     for row in range(ROWS):
         for column in range(COLUMNS - 1):
             certainty = 0.9 if column == 0 else 0.3
@@ -79,12 +97,17 @@ def write_project(folder: Path, port: int) -> Path:
         block_statistics(voxels, (0, 0, 0)),
         points_nm=np.array(points) * VOXEL_NM,
     ).close()
+    if suspected is not None:
+        with sqlite3.connect(database_path) as database:
+            at = (12 * VOXEL_NM[0], 12 * VOXEL_NM[1], 12 * VOXEL_NM[2])
+            row = (1, "shape_outlier", suspected, *at, "odd")
+            database.execute("INSERT INTO flags VALUES (?, ?, ?, ?, ?, ?, ?)", row)
     _add_people(database_path)
     path = folder / "c.textproto"
     path.write_text(
         f'name: "rows" output_dir: "{folder}/out" raw {{ spec: "{folder}/out/image" }}\n'
         'network { weights: "builtin:phantom" } inference { }\n'
-        f"agglomeration {{ }} proofreading {{ port: {port} min_length_nm: 100000 }}\n"
+        f"agglomeration {{ {agglomeration} }} proofreading {{ port: {port} {settings} }}\n"
     )
     return path
 

@@ -122,6 +122,12 @@ def counted(site: Site) -> list[tuple[int, str]]:
         return database.execute("SELECT task, verdict FROM answers WHERE state = 'counted'").fetchall()
 
 
+def leased(site: Site) -> set[int]:
+    """The tasks that are with Anna."""
+    with sqlite3.connect(site.folder / "out/decisions.sqlite") as database:
+        return {task for (task,) in database.execute("SELECT task FROM leases WHERE person = 'anna'")}
+
+
 def colours(page: Page) -> tuple[float, float, float]:
     """How much of the viewer is orange, is blue, and has any contrast at all."""
     picture = Image.open(io.BytesIO(page.locator("#viewer").screenshot())).convert("RGB")
@@ -493,11 +499,19 @@ def test_two_tabs_have_tasks_of_their_own(page: Page, site: Site) -> None:
     sent(other)
     rows = counted(site)[before:]
     assert {str(task) for task, _ in rows} == shown and len(rows) == len(shown) == 4
-    held = now(other, "task")
+    here, there = drawn(page), drawn(other)
+    assert here != there and {int(here), int(there)} <= leased(site)
+    for each in (page, other):
+        each.wait_for_selector("#ahead:has-text('2 more ready')")
+    assert len(leased(site)) == 6, "none of a tab's tasks is another's"
     other.close(run_before_unload=False)
     page.bring_to_front()
-    drawn(page)
-    assert api(page, f"/api/tasks/{held}")["state"] in ("open", "leased")
+    for _ in range(100):
+        if len(leased(site)) == 3:
+            break
+        page.wait_for_timeout(100)
+    assert int(there) not in leased(site) and int(here) in leased(site), "those of the closed one went back"
+    assert drawn(page) == here
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
