@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 from served_project import OURS, PASSWORD, served
 
-from proofreading.pictures import PictureQueue
+from proofreading.pictures import PictureQueue, routes
 from proofreading.server.app import make_app
 from proofreading.server.limits import Limits
 from proofreading.server.served import ServedProject
@@ -129,6 +131,37 @@ def test_what_is_refused_has_the_kind_of_its_status(
 ) -> None:
     answer = client_of(pictures[2], "worker").post(path, content=b"x" * size, headers=headers)
     assert (answer.status_code, answer.json()["kind"]) == (status, kind), answer.text
+
+
+def test_uploads_that_trickle_hold_no_places(pictures: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, queue, app = pictures
+    monkeypatch.setattr(routes, "_SILENT_S", 0.3)
+    cookies = {name: dict(client_of(app, name).cookies) for name in ("worker", "boss")}
+
+    async def trickle() -> AsyncIterator[bytes]:
+        for byte in b"PNG":
+            yield bytes([byte])
+            await asyncio.sleep(0.2 if byte != ord("G") else 60)
+
+    async def uploads() -> list[int]:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://127.0.0.1:8765", headers={**OURS, **OCTETS}
+        ) as client:
+
+            async def send(name: str, content: Any) -> int:
+                held = "; ".join(f"{key}={value}" for key, value in cookies[name].items())
+                answer = await client.post(ADDRESS, content=content, headers={"Cookie": held})
+                return answer.status_code
+
+            slow = [asyncio.create_task(send("worker", trickle())) for _ in range(2)]
+            await asyncio.sleep(0.1)
+            third = await send("worker", png())
+            other = await send("boss", png())
+            return [third, other, *await asyncio.gather(*slow), await send("worker", png())]
+
+    assert asyncio.run(uploads()) == [429, 201, 408, 408, 201]
+    assert {job.state.value for job in queue.jobs()} == {"waiting"}
 
 
 def test_too_many_pictures_are_refused(pictures: Any) -> None:

@@ -40,6 +40,7 @@ class PictureLimits:
 
     Attributes:
       waiting: pictures that are uploaded, wait or are worked on, of all people.
+      uploading: pictures of one person that are uploaded at the same time.
       voxels: of one picture.
       upload_bytes: of one file.
       kept_s: seconds after which what is over is removed.
@@ -47,6 +48,7 @@ class PictureLimits:
     """
 
     waiting: int = 8
+    uploading: int = 2
     voxels: int = 1 << 26
     upload_bytes: int = 1 << 28
     kept_s: float = _KEPT_S
@@ -60,7 +62,8 @@ def open_pictures(config: ConfigView) -> PictureQueue:
       config: of the project; `proofreading` has the limits.
     """
     section = config.proofreading
-    limits = PictureLimits(section.waiting_pictures, section.picture_voxels, section.upload_bytes)
+    waiting, voxels, upload_bytes = section.waiting_pictures, section.picture_voxels, section.upload_bytes
+    limits = PictureLimits(waiting, voxels=voxels, upload_bytes=upload_bytes)
     return PictureQueue(Path(config.output_dir) / "proofreading" / "pictures", limits)
 
 
@@ -109,7 +112,7 @@ class PictureQueue:
           The job, in state UPLOADING; the file goes to `upload_path`, then call `submit` or `remove`.
 
         Raises:
-          TooManyError: as many wait as are allowed.
+          TooManyError: as many wait, or are being uploaded by this person, as are allowed.
           PictureError: there is no such network.
         """
         if wanted.network not in builtin_networks():
@@ -120,6 +123,11 @@ class PictureQueue:
             if sum(not job.state.is_over for job in self._jobs.values()) >= self.limits.waiting:
                 raise TooManyError(
                     f"{self.limits.waiting} pictures are waiting already; try again when one of them is done"
+                )
+            mine = [job for job in self._jobs.values() if job.person == person]
+            if sum(job.state is JobState.UPLOADING for job in mine) >= self.limits.uploading:
+                raise TooManyError(
+                    f"{self.limits.uploading} pictures of yours are being uploaded; wait for one of them"
                 )
             shown = "".join(c for c in Path(name).name if c.isprintable())[:_LONGEST_NAME] or "picture"
             job = Job(secrets.token_hex(8), person, shown, wanted, JobState.UPLOADING, self._clock())

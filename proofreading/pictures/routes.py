@@ -14,7 +14,9 @@ Everybody sees their own pictures only. An upload goes to the disk as it arrives
 """
 
 # Annotations are evaluated where they stand, since those of the routes name the factory's arguments.
+import asyncio
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable
 from functools import lru_cache
 from importlib import import_module, resources
@@ -51,6 +53,10 @@ _FILES = {
     "icon.svg": "image/svg+xml",
 }
 _STREAM = "application/octet-stream"
+# An upload holds a place in the queue: one that is silent for so long, or slower than this after that, ends.
+_SILENT_S = 20.0
+_SLOWEST_BYTES_PER_S = 10_000
+_TOO_SLOW = "the file comes too slowly; send it again over a faster connection"
 
 
 class Person(Protocol):
@@ -266,18 +272,30 @@ async def _receive(parts: AsyncIterator[bytes], path: Path, most_bytes: int) -> 
     """Writes a body as it arrives.
 
     Raises:
-      HTTPException: 413, it is too large.
+      HTTPException: 413, it is too large; 408, it comes too slowly.
       PictureError: it is empty.
     """
-    size = 0
+    size, begun = 0, time.monotonic()
     with path.open("wb") as file:
-        async for part in parts:
+        while (part := await _next_of(parts)) is not None:
             size += len(part)
+            if size < (time.monotonic() - begun - _SILENT_S) * _SLOWEST_BYTES_PER_S:
+                raise HTTPException(408, _TOO_SLOW)
             if size > most_bytes:
                 raise HTTPException(413, f"the file is larger than the {most_bytes} bytes that are allowed")
             await run_in_threadpool(file.write, part)
     if size == 0:
         raise PictureError("the file is empty; choose another one")
+
+
+async def _next_of(parts: AsyncIterator[bytes]) -> bytes | None:
+    """The next part of a body; None after the last."""
+    try:
+        return await asyncio.wait_for(anext(parts), _SILENT_S)
+    except StopAsyncIteration:
+        return None
+    except asyncio.TimeoutError as error:
+        raise HTTPException(408, _TOO_SLOW) from error
 
 
 def _file(name: str) -> Response:
