@@ -67,13 +67,15 @@ def open_base(database: Database, run: int) -> Base:
             sql.select(tables.bases).where(tables.bases.c.digest == digest)
         ).one_or_none()
         if found is None or not _is_in_use(connection, run):
-            number = _next_number(connection) if found is None else int(found.number)
+            before = None if found is None else int(found.number)
+            is_known = found is not None and found.run == run
+            number = before if before is not None and is_known else _next_number(connection)
             said = said_before(connection, rows)
             known = {end for pair in said.one or {} for end in pair}
             there = set(merges.ids[np.isin(merges.ids, np.array(list(known), np.uint64))].tolist())
             changes = changes_by(said, merges.id_a, merges.id_b, merges.certainty, there, merges.somas)
             values = {"number": number, "run": run, "digest": digest, "edit": len(rows), "at": now()}
-            _write(connection, values, changes)
+            _write(connection, values, changes, before)
         else:
             number = int(found.number)
             changes = _read(connection, number)
@@ -97,10 +99,13 @@ def _next_number(connection: Connection) -> int:
     return 0 if last is None else int(last) + 1
 
 
-def _write(connection: Connection, values: dict[str, object], changes: Sequence[BaseChange]) -> None:
+def _write(
+    connection: Connection, values: dict[str, object], changes: Sequence[BaseChange], before: int | None
+) -> None:
+    """Writes a base in the place of what is known of its agglomeration, under the number `before`."""
     number = values["number"]
-    connection.execute(sql.delete(tables.base_changes).where(tables.base_changes.c.base == number))
-    connection.execute(sql.delete(tables.bases).where(tables.bases.c.number == number))
+    connection.execute(sql.delete(tables.base_changes).where(tables.base_changes.c.base == before))
+    connection.execute(sql.delete(tables.bases).where(tables.bases.c.number == before))
     connection.execute(tables.bases.insert().values(values))
     rows = [
         {"base": number, "id_a": a, "id_b": b, "joined": each.joined, "because": each.because}

@@ -159,7 +159,8 @@ def _against(merges: _Merges, said: SaidBefore, one: Mapping[Pair, str]) -> dict
         return {}
     concerned = np.flatnonzero(np.isin(component[merges.ends[:, 0]], component[apart[together, 0]]))
     confirmed = np.array([_ids(merges, i) in one for i in concerned.tolist()], bool)
-    order = np.lexsort((merges.rows[concerned], -merges.certainty[concerned], ~confirmed))
+    a, b = merges.nodes[merges.ends[concerned]].T
+    order = np.lexsort((b, a, -merges.certainty[concerned], ~confirmed))
     groups = _Groups(apart[together], [said.apart[i] for i in np.flatnonzero(together).tolist()])
     left_out: dict[int, str] = {}
     for i in concerned[order].tolist():
