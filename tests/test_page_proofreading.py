@@ -670,6 +670,41 @@ def test_a_control_that_was_reached_by_keys_keeps_the_focus(page: Page) -> None:
     page.keyboard.press("Escape")
 
 
+def view_axis(quaternion: list[float]) -> np.ndarray:
+    """Where the 3-D view looks to, x, y, z."""
+    x, y, z, w = quaternion
+    return np.array([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)])
+
+
+@pytest.mark.parametrize(
+    "other", [[0, 0, 5], [9, 0, 1], [-4, 3, 0], [7, 0, 0], [-7, 0, 0], [2, -3, 5]], ids=str
+)
+def test_of_two_pieces_neither_is_behind_the_other(page: Page, other: list[float]) -> None:
+    one = [10.0, 20.0, 30.0]
+    there = [a + b for a, b in zip(one, other, strict=True)]
+    facing = "async (points) => (await import('/static/turning.js')).facing(...points)"
+    quaternion = page.evaluate(facing, [one, there])
+    assert np.linalg.norm(quaternion) == pytest.approx(1)
+    assert view_axis(quaternion) @ other[::-1] == pytest.approx(0, abs=1e-9)
+    if other[0] == 0:
+        assert quaternion == [0, 0, 0, 1], "seen from the front where that will do"
+
+
+def test_the_3d_view_turns_by_a_key(page: Page) -> None:
+    drawn(page)
+    side = "() => window.viewer.projectionOrientation.toJSON() ?? [0, 0, 0, 1]"
+    page.keyboard.press("r")
+    first = view_axis(page.frames[1].evaluate(side))
+    seen = []
+    for _ in range(4):
+        page.keyboard.press("v")
+        seen.append(view_axis(page.frames[1].evaluate(side)) @ first)
+    assert seen == pytest.approx([0, -1, 0, 1], abs=1e-5)
+    page.keyboard.press("v")
+    page.keyboard.press("r")
+    assert view_axis(page.frames[1].evaluate(side)) @ first == pytest.approx(1)
+
+
 def test_nothing_is_asked_of_other_machines(browser: Any, site: Site) -> None:
     asked: list[str] = []
     context = browser.new_context(viewport=SIZE)

@@ -22,6 +22,7 @@ const COMMANDS = {
   c: toggleContext,
   r: centre,
   l: nextLayout,
+  v: () => page.viewer.turn(),
   t: startSplit,
   j: startJoin,
   z: undoLast,

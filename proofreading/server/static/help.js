@@ -18,7 +18,8 @@ const KEYS = [
     "Look",
     [
       ["C", "context: all other pieces, faintly"],
-      ["R", "back to the decision point, at the first zoom"],
+      ["R", "back to the decision point, at the first zoom and from the first side"],
+      ["V", "turn the 3-D view by a quarter; with the mouse: drag"],
       ["L", "next layout: four panels, 3-D, slice and 3-D, slice"],
       ["← → ↑ ↓", "move in the plane; with the mouse: drag"],
       [", .", "move along z; with the mouse: wheel, Ctrl+wheel to zoom"],

@@ -1,11 +1,12 @@
 // The viewer: Neuroglancer in a frame. The only file that knows its undocumented surface, which was read in the
 // sources of release 2.41.2; everything else speaks of scenes, in nm and in the order z, y, x.
 //
-// A scene is { groups: [{ ids, color }], marks: [{ point_nm, color }], point_nm, overlay }: supervoxels (IDs as
-// text) in fixed colours, rings around points, the point that is looked at, and the address of a layer of the
-// sides 1 and 2 of a supervoxel, if one is to be split.
+// A scene is { groups: [{ ids, color }], marks: [{ point_nm, color }], point_nm, overlay, apart }: supervoxels (IDs
+// as text) in fixed colours, rings around points, the point that is looked at, the address of a layer of the sides
+// 1 and 2 of a supervoxel, if one is to be split, and points of two pieces that are to be seen beside each other.
 
 import { PIECE_A, PIECE_B, POINT } from "./modes.js";
+import { facing, FRONT, turned } from "./turning.js";
 
 const CELLS = "cells";
 // Annotations with properties are read by code that is made as a string, which the page's policy forbids:
@@ -225,7 +226,19 @@ export async function openViewer(frame, project, onPlace) {
     setColors(next.groups);
     setMarks(next.marks);
     setOverlay(next.overlay ?? null);
-    if (!stay && next.point_nm) centre(next.point_nm);
+    if (stay || !next.point_nm) return;
+    centre(next.point_nm);
+    face();
+  }
+
+  /** Turns the 3-D view so that it shows both pieces. */
+  function face() {
+    viewer.projectionOrientation?.restoreState?.(scene?.apart ? facing(...scene.apart) : FRONT);
+  }
+
+  /** Turns the 3-D view by a quarter. */
+  function turn() {
+    viewer.projectionOrientation?.restoreState?.(turned(viewer.projectionOrientation.toJSON() ?? FRONT));
   }
 
   function centre(point_nm) {
@@ -238,12 +251,12 @@ export async function openViewer(frame, project, onPlace) {
     position.value = position.value.map((value, axis) => value + by[2 - axis]);
   }
 
-  /** Moves back to a point at the scale of the beginning, seen from the front. */
+  /** Moves back to a point at the scale of the beginning, seen as it was at first. */
   function reset(point_nm) {
     const { crossSectionScale, projectionScale } = firstState();
     viewer.state.restoreState({ crossSectionScale, projectionScale });
     viewer.crossSectionOrientation?.reset?.();
-    viewer.projectionOrientation?.reset?.();
+    face();
     if (point_nm) centre(point_nm);
   }
 
@@ -300,7 +313,7 @@ export async function openViewer(frame, project, onPlace) {
     await new Promise((resolve) => setTimeout(resolve, 30));
   }
 
-  return { window: inside, show, setContext, setLayout, step, reset, pick, prefetch, reload, drawn };
+  return { window: inside, show, setContext, setLayout, step, turn, reset, pick, prefetch, reload, drawn };
 }
 
 /** A colour "#rrggbb" as the viewer keeps it: blue, green, red. */

@@ -63,7 +63,9 @@ function placed([supervoxel, point_nm]) {
 export function sceneOf(task, about, preview, partner = null) {
   const [a, b] = about.map((each) => each?.supervoxels ?? []);
   const marks = [{ point_nm: task.point_nm, color: POINT }];
-  const scene = (groups) => ({ groups, marks, point_nm: task.point_nm });
+  const ends = about.map((each) => each?.point_nm).filter(Boolean);
+  const apart = task.kind !== "end" && ends.length === 2 ? ends : null;
+  const scene = (groups) => ({ groups, marks, point_nm: task.point_nm, apart });
   if (task.kind === "end") {
     const on = partner ? [{ ids: partner.supervoxels, color: PIECE_B }] : [];
     return scene([{ ids: a, color: PIECE_A }, ...on]);
