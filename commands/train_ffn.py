@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from commands._entry import load_keras_quietly, no_arguments, run_command
+from commands._entry import caution, load_keras_quietly, no_arguments, run_command
 from configs import load_config
 
 FLAGS = flags.FlagValues()
@@ -33,5 +33,5 @@ def _main(rest: Sequence[str]) -> None:
     load_keras_quietly()
     from ffn.training.project import train_project
 
-    train_project(config)
+    train_project(config, caution)
     print(f"trained network: {config.training.output_weights}\nlog and checkpoint: {config.output_dir}")

@@ -12,6 +12,7 @@ from scipy import ndimage
 from training_cases import TINY, blobs
 
 from ffn.training.augmentation import Augmentation
+from ffn.training.centre_draw import CentreDraw
 from ffn.training.deformation import deform, draw_displacement, reach_of
 from ffn.training.example_settings import ExampleSettings
 from ffn.training.examples import make_example
@@ -57,7 +58,7 @@ def _volume(augmentation, size_nm=(10.0, 10.0, 10.0), shape=(26, 27, 28)):
 
 
 def _examples(volume, count, seed=0):
-    made = (make_example(n, seed, [volume], np.ones(1), TINY, volume.settings) for n in range(count))
+    made = (make_example(n, seed, CentreDraw([volume], [1.0]), TINY, volume.settings) for n in range(count))
     return list(made)
 
 

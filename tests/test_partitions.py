@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import edt
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from training_cases import blobs, two_slabs
 
 from ffn.training import centres as centres_module
+from ffn.training.centre_draw import CentreDraw, class_groups
 from ffn.training.centres import CentreRule, find_centres, survey
 from ffn.training.partitions import NO_OBJECT, block_classes
 from volumes.arrays import ArrayVolume
@@ -135,8 +137,10 @@ def test_classes_are_drawn_equally_and_their_voxels_too():
     centres = _centres(labels, replace(RULE, margin_zyx=(16, 18, 20), clearance=0))
     classes = _as_array(centres, labels.shape)
     rng = np.random.default_rng(0)
-    drawn = [centres.draw(rng) for _ in range(20_000)]
-    assert all(classes[voxel] == of_class for voxel, of_class in drawn)
+    draw = CentreDraw([SimpleNamespace(centres=centres)], [1.0])
+    found = [draw.draw(rng)[1] for _ in range(20_000)]
+    drawn = [(voxel, int(classes[voxel])) for voxel in found]
+    assert all(of_class != NO_OBJECT for _, of_class in drawn)
     by_class = np.bincount([of_class for _, of_class in drawn])
     present = by_class[np.flatnonzero(centres.counts)]
     assert len(present) > 1 and present.min() > 0.9 * present.mean() and by_class.sum() == present.sum()
@@ -145,10 +149,43 @@ def test_classes_are_drawn_equally_and_their_voxels_too():
     assert len(seen) == centres.counts[rarest] == np.count_nonzero(classes == rarest)
 
 
+def test_thin_classes_are_put_together_with_the_next():
+    assert class_groups(np.array([18, 26, 518, 3069, 9000]), 1000) == [[0, 1, 2, 3], [4]]
+    assert class_groups(np.array([0, 1500, 0, 3000, 40]), 1000) == [[1], [3, 4]]
+    assert class_groups(np.array([3, 0, 4]), 1000) == [[0, 2]]
+    assert class_groups(np.array([3, 0, 4]), 1) == [[0], [2]]
+
+
+class Counted:
+    """Centres that are numbers: of each class so many."""
+
+    def __init__(self, *counts):
+        self.counts, self.centres = np.array(counts), self
+
+    def voxel(self, of_class, number):
+        return of_class, number, 0
+
+
+def test_a_class_is_drawn_over_all_volumes_and_a_few_voxels_do_not_take_a_share_of_their_own():
+    volumes = [Counted(4, 996, 9000), Counted(0, 2000, 8000)]
+    draw = CentreDraw(volumes, [1.0, 3.0], 1000)
+    assert draw.groups == [[0, 1], [2]] and "classes 0-1 are drawn as one" in draw.describe()
+    rng = np.random.default_rng(0)
+    drawn = [draw.draw(rng) for _ in range(20_000)]
+    by_class = np.bincount([voxel[0] for _, voxel in drawn], minlength=3) / len(drawn)
+    # In proportion to weight times share: 0.004 and 0.996 · 0.1 of the first, 3 · 0.2 of the second.
+    assert by_class[0] == pytest.approx(0.5 * 0.0004 / 0.7, abs=0.001) and abs(by_class[2] - 0.5) < 0.02
+    of_first = np.mean([volume is volumes[0] for volume, voxel in drawn if voxel[0] < 2])
+    assert of_first == pytest.approx(0.1 / 0.7, abs=0.02)
+    of_first = np.mean([volume is volumes[0] for volume, voxel in drawn if voxel[0] == 2])
+    assert of_first == pytest.approx(0.9 / (0.9 + 3 * 0.8), abs=0.02)
+
+
 def test_the_same_seed_draws_the_same_centres():
     labels = blobs((40, 45, 50), 1, 4)
     first, second = (_centres(labels, block=block) for block in [(32, 32, 32), (64, 64, 64)])
-    draws = [[c.draw(np.random.default_rng(n)) for n in range(50)] for c in (first, second)]
+    both = [CentreDraw([SimpleNamespace(centres=each)], [1.0]) for each in (first, second)]
+    draws = [[c.draw(np.random.default_rng(n))[1] for n in range(50)] for c in both]
     assert draws[0] == draws[1]
 
 

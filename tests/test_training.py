@@ -98,10 +98,11 @@ training {
 """
 
 
-def test_train_ffn_writes_a_network_that_says_how_it_was_made(tmp_path, monkeypatch):
+def test_train_ffn_writes_a_network_that_says_how_it_was_made(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "c.textproto").write_text(CONFIG)
     assert train_ffn.run(["--config", "c.textproto"]) == 0
+    assert capsys.readouterr().err.count("note: centres by class, from thin to enclosed: [") == 1
     info = load_network("net.ffn.h5").info
     assert info.architecture == TINY and info.voxel_size_nm == (10.0, 10.0, 10.0)
     assert info.training["figures"]["fovs"] == 64 and "seeds: 7" in info.training["settings"]

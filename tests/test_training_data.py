@@ -18,6 +18,7 @@ from configs.errors import ConfigError, ReconstructionError
 from ffn.network import Architecture
 from ffn.training import centres as centres_module
 from ffn.training.augmentation import Augmentation
+from ffn.training.centre_draw import CentreDraw
 from ffn.training.example_settings import ExampleSettings, canvas_shape, example_settings
 from ffn.training.example_stream import ExampleStream
 from ffn.training.examples import make_example
@@ -37,7 +38,7 @@ def slabs() -> TrainingVolume:
 
 
 def _example(volume, number=0, settings=SETTINGS, architecture=TINY):
-    return make_example(number, 0, [volume], np.ones(1), architecture, settings)
+    return make_example(number, 0, CentreDraw([volume], [1.0]), architecture, settings)
 
 
 def _stream(volume, batch_size=1, settings=SETTINGS, **ahead) -> ExampleStream:
@@ -81,9 +82,9 @@ def test_under_a_mask_there_is_no_centre_and_no_loss():
     mask[:12] = 3
     settings = replace(SETTINGS, augmentation=STILL)
     volume = TrainingVolume("slabs", image, labels, TINY, settings, mask)
-    rng = np.random.default_rng(0)
+    rng, centres = np.random.default_rng(0), CentreDraw([volume], [1.0])
     for number in range(30):
-        assert volume.draw_centre(rng)[0] >= 12
+        assert centres.draw(rng)[1][0] >= 12
         example = _example(volume, number, settings)
         hidden = (example.weight == 0).sum(axis=0)
         assert set(np.unique(example.weight)) <= {0, 1} and np.ptp(hidden) == 0 and hidden[0, 0] <= 4
@@ -97,7 +98,7 @@ def test_volumes_are_drawn_in_proportion_to_their_weights():
     volumes = [TrainingVolume(str(n), np.full_like(image, n), labels, TINY, SETTINGS) for n in range(3)]
     still = replace(SETTINGS, augmentation=STILL)
     shares = np.array([0.5, 0.4, 0.1])
-    drawn = [make_example(n, 0, volumes, shares, TINY, still).image[0, 0, 0] for n in range(500)]
+    drawn = [make_example(n, 0, CentreDraw(volumes, shares), TINY, still).image[0, 0, 0] for n in range(500)]
     assert np.abs(np.bincount(np.array(drawn, int)) / 500 - shares).max() < 0.07
 
 
@@ -358,7 +359,8 @@ def test_classes_of_centres_are_made_once(files, monkeypatch):
     first, _ = _read()
     monkeypatch.setattr(centres_module, "block_classes", None)
     again, _ = _read()
-    draws = [[v.draw_centre(np.random.default_rng(n)) for n in range(20)] for v in (first, again)]
+    both = [CentreDraw([each], [1.0]) for each in (first, again)]
+    draws = [[c.draw(np.random.default_rng(n))[1] for n in range(20)] for c in both]
     assert draws[0] == draws[1] and len(list(Path("run/centres").iterdir())) == 2
 
 

@@ -1,8 +1,8 @@
 """Where the centres of training examples may lie, by class, in volumes of any size.
 
 Classes (`ffn.training.partitions`) are made block by block and kept as bricks of 32³ voxels, with the number
-of voxels of each class in each brick. A draw takes a class, all alike, then one of the class's voxels in the
-whole volume, for which one brick is read: memory does not grow with the number of voxels.
+of voxels of each class in each brick. A voxel is found by its class and its number in it, for which one brick
+is read: memory does not grow with the number of voxels.
 
 With a folder, the bricks lie in a file there, mapped into memory, beside a piece (`jobs.pieces`) with the
 counts and the digest of that file. Its name is a digest of all that classes follow from, the contents of
@@ -92,27 +92,25 @@ class Centres:
         # By class, since a draw searches along the bricks of one.
         self._up_to = np.ascontiguousarray(np.cumsum(counts, axis=0).T)
         self.counts: np.ndarray = self._up_to[:, -1]
-        self._present = np.flatnonzero(self.counts)
 
     def __len__(self) -> int:
         """How many voxels may be centres."""
         return int(self.counts.sum())
 
-    def draw(self, rng: np.random.Generator) -> tuple[Zyx, int]:
-        """A voxel (z, y, x) and its class: first a class, all alike, then one of its voxels.
+    def voxel(self, of_class: int, number: int) -> Zyx:
+        """A voxel (z, y, x) of a class, by its number in it: brick by brick, and within each in order.
 
         Args:
-          rng: advanced by two draws.
+          of_class: from 0.
+          number: from 0, below `counts[of_class]`.
         """
-        of_class = int(self._present[rng.integers(len(self._present))])
-        number = int(rng.integers(self.counts[of_class]))
         up_to = self._up_to[of_class]
         brick = int(np.searchsorted(up_to, number, side="right"))
         within = number - (int(up_to[brick - 1]) if brick else 0)
         flat = int(np.flatnonzero(self._bricks[brick] == of_class)[within])
         corner, inner = np.unravel_index(brick, self._grid), np.unravel_index(flat, (BRICK,) * 3)
         z, y, x = (int(c) * BRICK + int(i) for c, i in zip(corner, inner, strict=True))
-        return (z, y, x), of_class
+        return z, y, x
 
 
 def survey(labels: Volume, mask: Volume | None, block: Zyx = BLOCK) -> Survey:

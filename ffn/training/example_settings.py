@@ -27,6 +27,7 @@ class ExampleSettings:
       move_window: (z, y, x) the field of view moves to a position when any voxel so near to it reaches the
         threshold; 0: that voxel alone.
       partition_thresholds, min_object_voxels: see `ffn.training.partitions`.
+      min_class_voxels: a class of centres with fewer is drawn together with the next.
       clearance: voxels from a centre to the nearest voxel of another label at least: inference never puts a
         seed on a membrane, and there the object to fill is anybody's guess.
       image_mean, image_stddev: the network sees (value - mean) / stddev.
@@ -43,6 +44,7 @@ class ExampleSettings:
     move_window: Zyx = (0, 0, 0)
     partition_thresholds: tuple[float, ...] = THRESHOLDS
     min_object_voxels: int = 10_000
+    min_class_voxels: int = 1000
     clearance: float = 2.0
     image_mean: float = 0.0
     image_stddev: float = 1.0
@@ -66,6 +68,7 @@ def example_settings(training: ConfigView) -> ExampleSettings:
         move_window=training.move_window,
         partition_thresholds=tuple(training.partition_thresholds),
         min_object_voxels=training.min_object_voxels,
+        min_class_voxels=training.min_class_voxels,
         clearance=training.centre_clearance_voxels,
         image_mean=training.image_mean,
         image_stddev=training.image_stddev,

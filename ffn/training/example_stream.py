@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 
 from ffn.network import Architecture
+from ffn.training.centre_draw import CentreDraw
 from ffn.training.example_settings import ExampleSettings
 from ffn.training.examples import Example, make_example
 from ffn.training.read_ahead import ReadAhead
@@ -34,7 +35,7 @@ class ExampleStream:
 
     Args:
       volumes: where examples come from.
-      volume_weights: how often each is drawn, in proportion.
+      volume_weights: how often each is drawn, in proportion; see `CentreDraw`.
       architecture: of the network.
       settings: how examples are made.
       batch_size: examples in flight.
@@ -54,12 +55,10 @@ class ExampleStream:
         read_ahead: int = 0,
         read_threads: int = 0,
     ) -> None:
-        weights = np.asarray(volume_weights, float) / np.sum(volume_weights)
         self._make = partial(
             make_example,
             seed=seed,
-            volumes=volumes,
-            weights=weights,
+            centres=CentreDraw(volumes, volume_weights, settings.min_class_voxels),
             architecture=architecture,
             settings=settings,
         )

@@ -14,7 +14,6 @@ interrupted, nor on how many threads prepare examples.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +21,7 @@ from scipy.special import logit
 
 from ffn.network import Architecture
 from ffn.training.augmentation import Augmentation
+from ffn.training.centre_draw import CentreDraw
 from ffn.training.deformation import deform, draw_displacement, reach_of
 from ffn.training.example_settings import ExampleSettings, canvas_shape, for_voxel_size
 from ffn.training.geometry import apply_geometry, random_geometry
@@ -74,8 +74,7 @@ class Example:
 def make_example(
     number: int,
     seed: int,
-    volumes: Sequence[TrainingVolume],
-    weights: np.ndarray,
+    centres: CentreDraw,
     architecture: Architecture,
     settings: ExampleSettings,
 ) -> Example:
@@ -84,8 +83,7 @@ def make_example(
     Args:
       number: of the example, from 0.
       seed: of the run.
-      volumes: where it may come from.
-      weights: (n,) chance of each volume; their sum is 1.
+      centres: where it may come from.
       architecture: of the network.
       settings: how examples are made; axes of different voxel sizes are not exchanged.
 
@@ -93,9 +91,8 @@ def make_example(
       The example, no field of view visited yet.
     """
     rng = np.random.default_rng([seed, number])
-    volume = volumes[int(rng.choice(len(volumes), p=weights))]
+    volume, centre = centres.draw(rng)
     augmentation = for_voxel_size(settings, volume.voxel_size_nm).augmentation
-    centre = volume.draw_centre(rng)
     order, mirrored = random_geometry(augmentation, rng)
     shape = canvas_shape(architecture, settings)
     z, y, x = (shape[order.index(axis)] for axis in range(3))

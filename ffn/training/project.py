@@ -8,14 +8,17 @@ Volumes that cannot be trained on are refused before anything is written.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
 from configs import ConfigView, save_resolved
 from ffn.backend import resolve_compute_dtype
 from ffn.network import Architecture
+from ffn.training.centre_draw import CentreDraw
 from ffn.training.example_settings import example_settings
 from ffn.training.optimisers import OptimizerSettings
 from ffn.training.sources import read_volumes, training_sources
@@ -37,13 +40,20 @@ from volumes.base import SizeNm
 # What weights must have in common with the network they are put into; field of view and deltas may differ.
 _OF_THE_WEIGHTS = ("name", "depth", "features", "normalisation", "arguments")
 
+Tell: TypeAlias = Callable[[str], None]
 
-def train_project(config: ConfigView) -> None:
+
+def _silently(line: str) -> None:
+    """Tells nobody."""
+
+
+def train_project(config: ConfigView, tell: Tell = _silently) -> None:
     """Trains and writes the network file of a config with a `training` section.
 
     Args:
       config: `training` says what; checkpoints, the log and networks that are kept go to `output_dir`, and an
         interrupted run is continued from there.
+      tell: takes lines about the data and what is probably not meant, once everything was read.
 
     Raises:
       ReconstructionError: data that cannot be read or trained on; nothing was written then but phantoms.
@@ -64,6 +74,8 @@ def train_project(config: ConfigView) -> None:
         save_resolved(config, run_dir / "config.textproto")
         save(Path(training.output_weights), averaged, figures)
 
+    centres = CentreDraw(volumes, [source.weight for source in sources], settings.examples.min_class_voxels)
+    tell(centres.describe())
     result = train(
         architecture,
         volumes,

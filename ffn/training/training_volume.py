@@ -77,10 +77,6 @@ class TrainingVolume:
                 f"centre_clearance_voxels, or give a larger volume"
             )
 
-    def draw_centre(self, rng: np.random.Generator) -> Zyx:
-        """A voxel (z, y, x): first a class, all alike, then one of its voxels."""
-        return self.centres.draw(rng)[0]
-
     def read(self, box: Box) -> Cutout:
         """The voxels of a box inside the volume; new arrays, safe in any number of threads.
 

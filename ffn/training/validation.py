@@ -16,6 +16,7 @@ from scipy.special import logit
 
 from ffn.network import Architecture
 from ffn.training.augmentation import Augmentation
+from ffn.training.centre_draw import CentreDraw
 from ffn.training.engine import Trainable
 from ffn.training.example_settings import ExampleSettings
 from ffn.training.examples import Example, make_example
@@ -62,8 +63,8 @@ class Validation:
         settings: ValidationSettings,
     ) -> None:
         self.settings = settings
-        self._volumes, self._architecture = volumes, architecture
-        self._weights = np.asarray(volume_weights, float) / np.sum(volume_weights)
+        self._architecture = architecture
+        self._centres = CentreDraw(volumes, volume_weights, examples.min_class_voxels)
         self._examples = replace(examples, augmentation=_PLAIN)
 
     def is_due(self, step: int) -> bool:
@@ -91,9 +92,7 @@ class Validation:
 
     def field(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Image, logits, target and weight of a field of view, each float32 (z, y, x) of its size."""
-        example = make_example(
-            number, _SEED, self._volumes, self._weights, self._architecture, self._examples
-        )
+        example = make_example(number, _SEED, self._centres, self._architecture, self._examples)
         start = self._box(example, np.zeros(3, int))
         logits, offset = example.logits, _next_inside(example) if number % 2 else None
         if offset is not None:
