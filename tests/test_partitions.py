@@ -111,6 +111,33 @@ def test_centres_do_not_depend_on_the_blocks_and_are_those_of_the_definition(blo
     np.testing.assert_array_equal(found, expected)
 
 
+def test_depth_is_measured_in_space():
+    labels = np.ones((20, 30, 30), np.uint32)
+    labels[10:] = 2
+    rule = replace(RULE, margin_zyx=(2, 2, 2), clearance=3.0)
+    for edges, layers in (((1, 1, 1), 4), ((3, 1, 1), 0), ((1, 3, 3), 4)):
+        classes = _as_array(_centres(labels, replace(rule, edges_zyx=edges)), labels.shape)
+        # Of 16 layers those at the border of the objects, two on either side or none.
+        assert (classes[2:-2, 15, 15] == NO_OBJECT).sum() == layers
+
+
+@pytest.mark.parametrize("block", [(32, 32, 32), (192, 192, 192)], ids=str)
+def test_an_object_too_thin_for_the_clearance_keeps_its_deepest_voxels(block):
+    labels = np.ones((40, 40, 70), np.uint64)
+    labels[18:21, 15:18] = 2**63 + 7
+    labels[30:32, 20:22] = 5
+    mask = np.zeros(labels.shape, bool)
+    mask[30:32] = True
+    labels[:2, :2] = 6
+    rule = replace(RULE, margin_zyx=(3, 3, 3), min_object_voxels=100, clearance=2.5)
+    found = _centres(labels, rule, mask, block=block)
+    classes = _as_array(found, labels.shape)
+    thin = np.argwhere((classes != NO_OBJECT) & (labels == 2**63 + 7))
+    assert {tuple(at) for at in thin} == {(19, 16, x) for x in range(3, 67)}
+    # The masked one, and the one at the border of the volume.
+    assert found.without == 2
+
+
 def test_objects_are_measured_in_the_whole_volume_not_in_a_block():
     labels = np.zeros((64, 32, 32), np.uint32)
     labels[:, 8:24, 8:24] = 5

@@ -272,7 +272,6 @@ def test_a_volume_without_anything_to_learn_is_refused_and_says_why():
     mask = np.ones(labels.shape, bool)
     mask[:3] = False
     _refused(image, labels, "in which an example of (9, 9, 9) fits", mask)
-    _refused(image, labels, "99.0 voxels from other labels", clearance=99.0)
 
 
 # Volumes out of a config.
@@ -364,7 +363,8 @@ def test_classes_of_centres_are_made_once(files, monkeypatch):
     assert draws[0] == draws[1] and len(list(Path("run/centres").iterdir())) == 2
 
 
-def test_every_setting_of_examples_and_augmentation_is_taken_from_the_config():
+def test_every_setting_of_examples_and_augmentation_is_taken_from_the_config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     text = CONFIG.replace(
         "total_fovs",
         """max_moves: 7 move_window { z: 1 y: 2 x: 3 } fov_moves: 2 centre_clearance_voxels: 3

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ from volumes.box import Box, Zyx
 
 BRICK = 32
 # Counts up when the same inputs give other classes.
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,9 @@ class CentreRule:
       margin_zyx: voxels that an example needs on either side of its centre.
       thresholds: ascending shares between classes.
       min_object_voxels: of the whole volume; no centre lies in a smaller object.
-      clearance: voxels to the nearest voxel of another label at least.
+      clearance: to the nearest voxel of another label at least, 0 included, in units of a voxel's smallest
+        edge; objects that have no voxel so deep keep their deepest.
+      edges_zyx: of a voxel, the smallest is 1.
     """
 
     radius_zyx: Zyx
@@ -51,6 +53,13 @@ class CentreRule:
     thresholds: tuple[float, ...] = THRESHOLDS
     min_object_voxels: int = 10_000
     clearance: float = 2.0
+    edges_zyx: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    @property
+    def clearance_zyx(self) -> Zyx:
+        """The clearance in voxels along each axis, rounded up."""
+        z, y, x = (math.ceil(self.clearance / edge) for edge in self.edges_zyx)
+        return z, y, x
 
 
 @dataclass(frozen=True)
@@ -79,15 +88,17 @@ class Centres:
 
     Attributes:
       counts: (classes,) int64, how many voxels of each class there are.
+      without: how many large objects have no centre.
 
     Args:
       shape_zyx: of the volume.
       bricks: uint8 (bricks, 32, 32, 32), the classes; brick by brick in (z, y, x) order.
       counts: int64 (bricks, classes), voxels of each class in each brick.
+      without: as the attribute.
     """
 
-    def __init__(self, shape_zyx: Zyx, bricks: np.ndarray, counts: np.ndarray) -> None:
-        self._bricks = bricks
+    def __init__(self, shape_zyx: Zyx, bricks: np.ndarray, counts: np.ndarray, without: int) -> None:
+        self._bricks, self.without = bricks, without
         self._grid = _grid(shape_zyx)
         # By class, since a draw searches along the bricks of one.
         self._up_to = np.ascontiguousarray(np.cumsum(counts, axis=0).T)
@@ -161,20 +172,21 @@ def find_centres(
     bricks, classes = math.prod(_grid(shape)), len(rule.thresholds) + 1
     if folder is None:
         kept = np.full((bricks, BRICK, BRICK, BRICK), NO_OBJECT, np.uint8)
-        return Centres(shape, kept, _fill(kept, labels, mask, rule, found, block))
+        return Centres(shape, kept, *_fill(kept, labels, mask, rule, found, block))
     key = _key(shape, rule, found)
     data, piece = folder / f"{key}.classes", folder / f"{key}.npz"
     with suppress(PieceError):
-        counts = _counts_kept(data, piece)
-        return Centres(shape, _mapped(data, bricks, "r"), counts)
+        counts, without = _counts_kept(data, piece)
+        return Centres(shape, _mapped(data, bricks, "r"), counts, without)
     with atomic_path(data) as temporary:
         kept = _mapped(temporary, bricks, "w+")
-        counts = _fill(kept, labels, mask, rule, found, block)
+        counts, without = _fill(kept, labels, mask, rule, found, block)
         kept.flush()
         del kept
         digest = _digest_of_file(temporary)
-    save_npz(piece, {"counts": counts.reshape(bricks, classes), "digest": np.array(digest)})
-    return Centres(shape, _mapped(data, bricks, "r"), counts)
+    parts = {"counts": counts.reshape(bricks, classes), "without": np.array(without)}
+    save_npz(piece, {**parts, "digest": np.array(digest)})
+    return Centres(shape, _mapped(data, bricks, "r"), counts, without)
 
 
 def _key(shape: Zyx, rule: CentreRule, found: Survey) -> str:
@@ -182,12 +194,12 @@ def _key(shape: Zyx, rule: CentreRule, found: Survey) -> str:
     return hashlib.blake2b(named.encode(), digest_size=12).hexdigest()
 
 
-def _counts_kept(data: Path, piece: Path) -> np.ndarray:
-    """The counts of a file of bricks that is whole; a PieceError where it is missing or damaged."""
+def _counts_kept(data: Path, piece: Path) -> tuple[np.ndarray, int]:
+    """Counts, and objects without a centre, of a file that is whole; PieceError: it is missing or damaged."""
     kept = load_npz(piece)
     if not data.exists() or _digest_of_file(data) != str(kept["digest"]):
         raise PieceError(f"{data} is damaged; it is made anew")
-    return kept["counts"]
+    return kept["counts"], int(kept["without"])
 
 
 def _digest_of_file(path: Path) -> str:
@@ -207,37 +219,91 @@ def _grid(shape: Zyx) -> Zyx:
 
 def _fill(
     bricks: np.ndarray, labels: Volume, mask: Volume | None, rule: CentreRule, found: Survey, block: Zyx
-) -> np.ndarray:
-    """Writes all bricks; returns the counts (bricks, classes)."""
+) -> tuple[np.ndarray, int]:
+    """Writes all bricks; returns the counts (bricks, classes), and how many large objects have no centre."""
     classes = len(rule.thresholds) + 1
     counts = np.zeros((len(bricks), classes), np.int64)
     large, grid = found.large(rule.min_object_voxels), _grid(labels.shape)
+    deepest = _deepest(labels, mask, rule, large, block)
     for core in blocks_of(labels.bounds, block):
-        of_core = _classes_of(core, labels, mask, rule, large)
+        of_core = _classes_of(core, labels, mask, rule, large, deepest)
         for number, brick in _bricks_of(of_core, core, grid):
             bricks[number] = brick
             counts[number] = np.bincount(brick.ravel(), minlength=NO_OBJECT + 1)[:classes]
-    return counts
+    return counts, len(large) - len(deepest)
+
+
+def _deepest(
+    labels: Volume, mask: Volume | None, rule: CentreRule, large: np.ndarray, block: Zyx
+) -> dict[int, float]:
+    """The depth of the deepest voxel that can be a centre, of every large object that has any."""
+    deepest: dict[int, float] = {}
+    for core in blocks_of(labels.bounds, block):
+        inner = _inner(core, labels, rule)
+        if inner.is_empty:
+            continue
+        read, here = _with_context(labels, inner, rule.clearance_zyx)
+        ids, depth = read[here.slices()], _depth(read, here, rule)
+        free = ids != 0 if mask is None else (ids != 0) & (mask.read(inner) == 0)
+        found, places = np.unique(ids[free], return_inverse=True)
+        most = np.zeros(len(found))
+        np.maximum.at(most, places.ravel(), depth[free])
+        for label, depth_of in zip(found.tolist(), most.tolist(), strict=True):
+            deepest[label] = max(depth_of, deepest.get(label, 0.0))
+    return {label: deepest[label] for label in large.tolist() if label in deepest}
+
+
+def _inner(core: Box, labels: Volume, rule: CentreRule) -> Box:
+    """The part of a block in which examples fit."""
+    return labels.bounds.grow([-margin for margin in rule.margin_zyx]).intersect(core)
+
+
+def _with_context(labels: Volume, inner: Box, context: Sequence[int]) -> tuple[np.ndarray, Box]:
+    """Labels of a box and of what is around it, and where in them the box lies."""
+    around = inner.grow(context).intersect(labels.bounds)
+    return labels.read(around), inner.shift([-start for start in around.start])
+
+
+def _depth(read: np.ndarray, here: Box, rule: CentreRule) -> np.ndarray:
+    """float32 of the box's shape: distances to other labels, at most the clearance."""
+    return np.minimum(edt.edt(read, anisotropy=rule.edges_zyx)[here.slices()], rule.clearance)
 
 
 def _classes_of(
-    core: Box, labels: Volume, mask: Volume | None, rule: CentreRule, large: np.ndarray
+    core: Box,
+    labels: Volume,
+    mask: Volume | None,
+    rule: CentreRule,
+    large: np.ndarray,
+    deepest: Mapping[int, float],
 ) -> np.ndarray:
     """uint8 of the core's shape: classes of the voxels that may be centres, else `NO_OBJECT`."""
     classes = np.full(core.shape, NO_OBJECT, np.uint8)
-    inner = labels.bounds.grow([-margin for margin in rule.margin_zyx]).intersect(core)
+    inner = _inner(core, labels, rule)
     if inner.is_empty:
         return classes
-    context = [max(radius, math.ceil(rule.clearance)) for radius in rule.radius_zyx]
-    around = inner.grow(context).intersect(labels.bounds)
-    read, here = labels.read(around), inner.shift([-start for start in around.start])
+    context = [max(both) for both in zip(rule.radius_zyx, rule.clearance_zyx, strict=True)]
+    read, here = _with_context(labels, inner, context)
     of_inner = block_classes(read, here, large, rule.radius_zyx, rule.thresholds)
     if rule.clearance > 0:
-        of_inner[edt.edt(read)[here.slices()] < rule.clearance] = NO_OBJECT
+        of_inner[_depth(read, here, rule) < _limits(read[here.slices()], rule, deepest)] = NO_OBJECT
     if mask is not None:
         of_inner[mask.read(inner) != 0] = NO_OBJECT
     classes[inner.slices(core.start)] = of_inner
     return classes
+
+
+def _limits(ids: np.ndarray, rule: CentreRule, deepest: Mapping[int, float]) -> np.ndarray:
+    """How deep each voxel must lie: the clearance, or as deep as any of its object if none is so deep."""
+    limits = np.full(ids.shape, rule.clearance, np.float32)
+    thin = sorted((label, depth) for label, depth in deepest.items() if depth < rule.clearance)
+    if thin:
+        labels = np.array([label for label, _ in thin], np.uint64)
+        # What is rounded differs with the block that a distance was taken in.
+        depths = np.array([depth for _, depth in thin], np.float32) - np.float32(1e-3)
+        places = np.minimum(np.searchsorted(labels, ids.astype(np.uint64)), len(labels) - 1)
+        limits = np.where(labels[places] == ids, depths[places], limits)
+    return limits
 
 
 def _bricks_of(classes: np.ndarray, core: Box, grid: Zyx) -> Iterator[tuple[int, np.ndarray]]:

@@ -76,6 +76,13 @@ def train_project(config: ConfigView, tell: Tell = _silently) -> None:
 
     centres = CentreDraw(volumes, [source.weight for source in sources], settings.examples.min_class_voxels)
     tell(centres.describe())
+    for volume in volumes:
+        if volume.centres.without:
+            tell(
+                f"training volume {volume.name}: {volume.centres.without} objects of at least "
+                f"{settings.examples.min_object_voxels} voxels have no centre, since no example fits around "
+                f"them, or they are masked"
+            )
     result = train(
         architecture,
         volumes,

@@ -12,7 +12,7 @@ from ffn.network import Architecture
 from ffn.training.centres import CentreRule, Centres, Survey, find_centres, survey
 from ffn.training.example_settings import ExampleSettings, canvas_shape, for_voxel_size
 from volumes.arrays import ArrayVolume
-from volumes.base import Volume
+from volumes.base import SizeNm, Volume
 from volumes.box import Box, Zyx
 
 
@@ -64,7 +64,7 @@ class TrainingVolume:
         self._require_one_grid()
         self.settings = for_voxel_size(settings, self.voxel_size_nm)
         canvas = canvas_shape(architecture, settings)
-        rule = _rule(architecture, self.settings)
+        rule = _rule(architecture, self.settings, self.voxel_size_nm)
         self._require_room(canvas, rule)
         found = survey(self._labels, self._mask)
         self._require_objects(found)
@@ -72,9 +72,8 @@ class TrainingVolume:
         if not len(self.centres):
             raise ConfigError(
                 f"training volume {name} of shape {self.shape} has no object of at least "
-                f"{settings.min_object_voxels} voxels in which an example of {canvas} fits, "
-                f"{settings.clearance} voxels from other labels; lower min_object_voxels or "
-                f"centre_clearance_voxels, or give a larger volume"
+                f"{settings.min_object_voxels} voxels in which an example of {canvas} fits outside the mask; "
+                f"lower min_object_voxels, or give a larger volume or less of a mask"
             )
 
     def read(self, box: Box) -> Cutout:
@@ -140,16 +139,18 @@ def _volume(voxels: Volume | np.ndarray) -> Volume:
     return voxels if isinstance(voxels, Volume) else ArrayVolume(voxels)
 
 
-def _rule(architecture: Architecture, settings: ExampleSettings) -> CentreRule:
+def _rule(architecture: Architecture, settings: ExampleSettings, voxel_size_nm: SizeNm) -> CentreRule:
     z, y, x = (
         fov // 2 + delta for fov, delta in zip(architecture.fov_zyx, architecture.deltas_zyx, strict=True)
     )
+    edges = [edge / min(voxel_size_nm) for edge in voxel_size_nm]
     return CentreRule(
         radius_zyx=(z, y, x),
         margin_zyx=_margin(canvas_shape(architecture, settings), settings.augmentation.permute_axes),
         thresholds=settings.partition_thresholds,
         min_object_voxels=settings.min_object_voxels,
         clearance=settings.clearance,
+        edges_zyx=(edges[0], edges[1], edges[2]),
     )
 
 
