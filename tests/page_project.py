@@ -100,8 +100,8 @@ def write_project(
     if suspected is not None:
         with sqlite3.connect(database_path) as database:
             at = (12 * VOXEL_NM[0], 12 * VOXEL_NM[1], 12 * VOXEL_NM[2])
-            row = (1, "shape_outlier", suspected, *at, "odd")
-            database.execute("INSERT INTO flags VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            flag = (1, "shape_outlier", suspected, *at, "odd")
+            database.execute("INSERT INTO flags VALUES (?, ?, ?, ?, ?, ?, ?)", flag)
     _add_people(database_path)
     path = folder / "c.textproto"
     path.write_text(

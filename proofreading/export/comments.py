@@ -31,7 +31,7 @@ def write_comments(database: Database, path: Path) -> int:
     asked = tasks.c.kind, tasks.c.supervoxel_a, tasks.c.supervoxel_b, *(tasks.c[name] for name in POINT_NM)
     query = sql.select(*told, *asked).join_from(comments, tasks).order_by(comments.c.id)
     with database.reading() as connection:
-        rows = connection.execute(query).mappings().all()
+        rows = [dict(row._mapping) for row in connection.execute(query)]
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, _COLUMNS)
         writer.writeheader()

@@ -11,10 +11,9 @@ was right: of many that come at once no more are looked at than of as many one a
 
 from __future__ import annotations
 
-from functools import partial
+import asyncio
 from typing import Annotated
 
-from anyio import to_thread
 from fastapi import Depends, Request, Response
 from starlette.concurrency import run_in_threadpool
 
@@ -54,9 +53,9 @@ async def log_in(
     )
     for kind, whose, rate in buckets:
         refuse_for(project.limiter.wait_s(kind, whose, rate))
-    check = partial(_checked, project, name, password, token)
-    # Those that wait hold no thread, which others need.
-    person = await to_thread.run_sync(check, limiter=project.hashing)
+    # In threads of their own: those that wait hold none that others need.
+    loop = asyncio.get_running_loop()
+    person = await loop.run_in_executor(project.hashing, _checked, project, name, password, token)
     if person is None:
         raise Refused(401, _WRONG)
     for kind, whose, _ in buckets:

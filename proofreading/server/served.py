@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
-from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from configs import ConfigView
@@ -71,9 +71,9 @@ class ServedProject:
         return open_pictures(self.config)
 
     @cached_property
-    def hashing(self) -> CapacityLimiter:
-        """Has logins be checked one after the other, a few at once."""
-        return CapacityLimiter(self.limits.logins_at_once)
+    def hashing(self) -> ThreadPoolExecutor:
+        """Checks logins one after the other, a few at once."""
+        return ThreadPoolExecutor(self.limits.logins_at_once, "login")
 
     def length_nm(self, neuron: int) -> float:
         """The length of a neuron: those of its supervoxels added up. Raises UnknownError.
@@ -95,6 +95,8 @@ class ServedProject:
 
     def close(self) -> None:
         """Ends it. Leases stay: whoever has a task goes on after a restart, or the lease ends."""
+        if "hashing" in vars(self):
+            self.hashing.shutdown(wait=False)
         try:
             # Opened by whoever asked for it first, if anybody did.
             if "pictures" in vars(self):
