@@ -18,7 +18,7 @@ from ffn.network import Architecture
 from ffn.training.engine import Counts, Trainable, usable_devices
 from ffn.training.event_files import EventFile, crc32c
 from ffn.training.example_settings import ExampleSettings
-from ffn.training.measures import STEPS, Measures
+from ffn.training.measures import STEPS, WINDOW, Measures
 from ffn.training.optimisers import OptimizerSettings, make_optimizer
 from ffn.training.train_settings import TrainSettings
 from ffn.training.trainer import train
@@ -202,20 +202,56 @@ def test_figures_are_those_of_the_last_steps():
 
 def test_a_loss_many_times_its_lowest_has_diverged():
     measures = Measures()
-    for _ in range(STEPS):
+    for _ in range(WINDOW):
         measures.add(_counts(0.1), 0, 0)
-    for _ in range(STEPS // 2 - 1):
+    for _ in range(WINDOW // 2 - 1):
         measures.add(_counts(0.3), 0, 0)
-    assert not measures.has_diverged(2)
+    assert not measures.divergence(2) and measures.suspicion(2)
     other = Measures()
     other.restore(measures.state())
     for _ in range(2):
         other.add(_counts(0.3), 0, 0)
-    assert other.has_diverged(2) and not other.has_diverged(3)
+    assert "above divergence_factor times its lowest, 0.1" in other.divergence(2) and not other.divergence(3)
+
+
+def _after(*phases: tuple[float, int]) -> Measures:
+    """Half of the voxels are inside; targets of 0.95 and 0.05, whose entropy is 0.1985."""
+    measures = Measures(0.95, 0.05)
+    for loss, steps in phases:
+        for _ in range(steps):
+            measures.add(Counts(100 * loss, 100.0, 40.0, 50.0, 50.0), 0, 0)
+    return measures
+
+
+def test_losses_are_compared_by_what_they_have_above_the_entropy_of_the_targets():
+    assert "divergence_factor" in _after((0.2485, WINDOW), (0.70, WINDOW)).divergence(9)
+    assert not _after((0.2485, WINDOW), (0.69, WINDOW)).divergence(10)
+    # Next to nothing, many times over, is still little.
+    assert not _after((0.1986, WINDOW), (0.25, WINDOW)).suspicion(10)
+
+
+def test_a_loss_above_that_of_knowing_nothing_has_diverged_when_it_was_below():
+    assert "far above that of knowing nothing" in _after((0.6, WINDOW), (3.8, WINDOW)).divergence(10)
+    assert not _after((3.8, WINDOW), (1.0, 400)).divergence(10)
+    assert not _after((3.8, WINDOW), (1.0, 400)).suspicion(10)
+    assert "over 500 steps" in _after((0.4, WINDOW), (0.72, STEPS)).divergence(10)
+    assert not _after((0.68, WINDOW), (0.72, STEPS)).divergence(10)
+    assert _after((0.6, WINDOW), (1.0, WINDOW)).suspicion(10)
+
+
+def test_a_wild_rate_with_settings_that_are_otherwise_the_defaults_ends_and_keeps_what_was_good(tmp_path):
+    """The loss of a step is what a spoilt network has; the checkpoint is from before it was spoilt."""
+    known = []
+    optimizer = OptimizerSettings(learning_rate=1.0)
+    wild = TrainSettings(total_fovs=16 * 900, examples=EXAMPLES, checkpoint_minutes=0, checkpoint_steps=20,
+                         optimizer=optimizer, tensorboard=False)  # fmt: skip
+    with pytest.raises(ConfigError, match=r"diverged at step \d+ \(loss .* last good checkpoint is"):
+        train(TINY, [slabs()], [1.0], wild, tmp_path, lambda _weights, figures: known.append(figures["loss"]))
+    assert max(known) < 0.77
 
 
 def test_a_diverged_run_names_its_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("ffn.training.measures.STEPS", 4)
+    monkeypatch.setattr("ffn.training.measures.WINDOW", 4)
     wild = settings(40, optimizer=OptimizerSettings("sgd", 1.0, warmup_steps=20), divergence_factor=1.01)
     says = r"diverged at step \d+ \(loss .*, above divergence_factor.* checkpoint is .*checkpoint\.npz"
     with pytest.raises(ConfigError, match=says):

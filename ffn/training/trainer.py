@@ -127,7 +127,7 @@ class _Run:
         self.on_checkpoint: OnCheckpoint | None = None
         self.on_keep: OnKeep | None = None
         self._averages = Averages(engine.weights(), settings.ema_decay)
-        self._measures = Measures()
+        self._measures = Measures(settings.examples.target_inside, settings.examples.target_outside)
         self._step, self._hours = 0, 0.0
         self._validation_loss = self._best = math.nan
         run_dir.mkdir(parents=True, exist_ok=True)
@@ -194,9 +194,19 @@ class _Run:
                 if clock.is_due(
                     "save", self._step, 60 * settings.checkpoint_minutes, settings.checkpoint_steps
                 ):
-                    self.save()
+                    self._save_unless_suspicious()
             log.append(self._row(clock))
+        if why := self._suspicion():
+            raise ConfigError(self._diverged(why))
         self.save()
+
+    def _save_unless_suspicious(self) -> None:
+        """A checkpoint, unless the loss is far above its lowest: then the last one stays."""
+        if not self._suspicion():
+            self.save()
+
+    def _suspicion(self) -> str:
+        return self._measures.suspicion(self._settings.divergence_factor)
 
     def _one_step(self) -> None:
         offered, taken = self._stream.offered, self._stream.taken
@@ -208,9 +218,8 @@ class _Run:
         self._stream.update(updated)
         self._step += 1
         self._measures.add(counts, offered, taken)
-        if self._measures.has_diverged(self._settings.divergence_factor):
-            loss = self._measures.figures()["loss"]
-            raise ConfigError(self._diverged(f"loss {loss}, above divergence_factor times its lowest"))
+        if why := self._measures.divergence(self._settings.divergence_factor):
+            raise ConfigError(self._diverged(why))
         if self._averages.is_due(self._step):
             self._averages.follow(self._engine.weights(), self._step)
 
