@@ -20,6 +20,7 @@ from agglomeration.database import Database
 from agglomeration.runs import read_supervoxel_ids
 from benchmarks.proofreading_clients import Acknowledged, Held, Journal
 from proofreading.edits import Merge, Split, read_log
+from proofreading.handing_out import MOST_HELD
 from proofreading.queue import TaskQueue
 from proofreading.queue_tables import answers, tasks
 from proofreading.state import ProofreadingState
@@ -81,7 +82,13 @@ def lost_tasks(queue: TaskQueue, journal: Journal, database: Database) -> list[s
         is_one = neuron_of[row.supervoxel_a] == neuron_of.get(row.supervoxel_b)
         if row.supervoxel_b == 0 or is_one == (row.kind == "merger"):
             expected.add(int(row.id))
-    had = {each.task.id for each in queue.next("nobody", len(rows) + 1)}
+    had = set[int]()
+    for person in range(len(rows) + 1):
+        # Nobody has more than a few at the same time.
+        taken = {each.task.id for each in queue.next(f"nobody {person}", MOST_HELD)}
+        had |= taken
+        if not taken:
+            break
     return [
         *(f"open task {task} cannot be had" for task in sorted(expected - had)),
         *(f"task {task} can be had and is no question" for task in sorted(had - expected)),
