@@ -110,6 +110,22 @@ def test_train_ffn_writes_a_network_that_says_how_it_was_made(tmp_path, monkeypa
     assert (tmp_path / "run" / "config.textproto").exists()
 
 
+def test_grey_values_far_from_the_normalisation_are_told_and_a_single_one_is_refused(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    _train(CONFIG.replace("total_fovs", "image_mean: 0.5 image_stddev: 0.2 total_fovs"))
+    assert "note: training volume phantom 7 has grey values of mean " in capsys.readouterr().err
+    raw, labels = two_slabs((24, 24, 24))
+    with h5py.File("a.h5", "w") as file:
+        file["raw"], file["labels"] = np.full_like(raw, 90), labels
+    volume = """volumes { raw { spec: "a.h5:raw" voxel_size_nm { z: 10 y: 10 x: 10 } }
+    labels { spec: "a.h5:labels" } } phantoms {"""
+    Path("c.textproto").write_text(CONFIG.replace("phantoms {", volume).replace('"run"', '"other"'))
+    assert train_ffn.run(["--config", "c.textproto"]) == 2
+    assert "a.h5:raw has the grey value 90 everywhere" in capsys.readouterr().err
+
+
 def _train(text: str) -> NetworkFile:
     Path("c.textproto").write_text(text)
     assert train_ffn.run(["--config", "c.textproto"]) == 0

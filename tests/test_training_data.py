@@ -22,6 +22,7 @@ from ffn.training.centre_draw import CentreDraw
 from ffn.training.example_settings import ExampleSettings, canvas_shape, example_settings
 from ffn.training.example_stream import ExampleStream
 from ffn.training.examples import make_example
+from ffn.training.grey_sample import about_normalisation, sample_greys
 from ffn.training.read_ahead import ReadAhead
 from ffn.training.sources import read_volumes, training_sources
 from ffn.training.training_volume import TrainingVolume
@@ -272,6 +273,33 @@ def test_a_volume_without_anything_to_learn_is_refused_and_says_why():
     mask = np.ones(labels.shape, bool)
     mask[:3] = False
     _refused(image, labels, "in which an example of (9, 9, 9) fits", mask)
+
+
+# What its grey values are like.
+
+
+@pytest.mark.parametrize("shape", [(20, 22, 24), (20, 22, 400)], ids=str)
+def test_greys_are_looked_at_as_they_are_read(shape):
+    image, labels = two_slabs(shape)
+    image = image * 30 + 100
+    greys = sample_greys(TrainingVolume("a", image, labels, TINY, replace(SETTINGS, image_mean=7.0)))
+    assert greys.mean == pytest.approx(100) and greys.stddev == pytest.approx(30)
+    assert not about_normalisation("a", greys, 120, 40)
+    assert "mean 100 and standard deviation 30, far from image_mean 0.5" in about_normalisation(
+        "a", greys, 0.5, 20
+    )
+    assert about_normalisation("a", greys, 100, 61) and about_normalisation("a", greys, 100, 14)
+    image[0, 0, 0] += 1
+    assert sample_greys(TrainingVolume("a", image, labels, TINY, SETTINGS)).digest != greys.digest
+
+
+def test_an_image_of_one_grey_value_is_refused():
+    image, labels = two_slabs((20, 22, 400))
+    image[:] = 128
+    with pytest.raises(ConfigError, match="training volume a has the grey value 128 everywhere"):
+        sample_greys(TrainingVolume("a", image, labels, TINY, SETTINGS))
+    image[3, 3, 100] = 129
+    assert sample_greys(TrainingVolume("a", image, labels, TINY, SETTINGS)).stddev == 0
 
 
 # Volumes out of a config.

@@ -2,7 +2,8 @@
 
 A run that goes wrong is told by its loss. Soft targets have an entropy, below which no loss gets; what is
 above it is the excess, which a good network brings near 0 and which therefore is compared. A network that
-answers 1/2 everywhere has a loss of ln 2, whatever the targets: one that is above has learnt less than nothing.
+answers 1/2 everywhere has a loss of ln 2, whatever the targets: one that is above has learnt less than
+nothing.
 """
 
 from __future__ import annotations

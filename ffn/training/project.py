@@ -20,6 +20,7 @@ from ffn.backend import resolve_compute_dtype
 from ffn.network import Architecture
 from ffn.training.centre_draw import CentreDraw
 from ffn.training.example_settings import example_settings
+from ffn.training.grey_sample import about_normalisation, sample_greys
 from ffn.training.optimisers import OptimizerSettings
 from ffn.training.sources import read_volumes, training_sources
 from ffn.training.train_settings import TrainSettings
@@ -64,6 +65,7 @@ def train_project(config: ConfigView, tell: Tell = _silently) -> None:
     initial = _initial_network(training, architecture)
     sources = training_sources(training.volumes, training.phantoms, config.preprocessing, run_dir)
     volumes, voxel_size_nm = read_volumes(sources, training, architecture, settings.examples, run_dir)
+    greys = [sample_greys(volume) for volume in volumes]
     validation = _validation(config, architecture, settings)
 
     def save(path: Path, averaged: dict[str, np.ndarray], figures: dict[str, float]) -> None:
@@ -76,7 +78,9 @@ def train_project(config: ConfigView, tell: Tell = _silently) -> None:
 
     centres = CentreDraw(volumes, [source.weight for source in sources], settings.examples.min_class_voxels)
     tell(centres.describe())
-    for volume in volumes:
+    for volume, found in zip(volumes, greys, strict=True):
+        if line := about_normalisation(volume.name, found, training.image_mean, training.image_stddev):
+            tell(line)
         if volume.centres.without:
             tell(
                 f"training volume {volume.name}: {volume.centres.without} objects of at least "

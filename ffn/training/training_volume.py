@@ -82,7 +82,7 @@ class TrainingVolume:
         Returns:
           Image (float32, normalised), labels (integer) and weight (float32), each of the box's shape.
         """
-        image = self._image.read(box).astype(np.float32)
+        image = self.greys(box)
         image -= np.float32(self.settings.image_mean)
         image /= np.float32(self.settings.image_stddev)
         if self._mask is None:
@@ -90,6 +90,10 @@ class TrainingVolume:
         else:
             weight = (self._mask.read(box) == 0).astype(np.float32)
         return Cutout(image, self._labels.read(box), weight)
+
+    def greys(self, box: Box) -> np.ndarray:
+        """float32 image of a box inside the volume, preprocessed and not normalised; a new array."""
+        return self._image.read(box).astype(np.float32)
 
     def close(self) -> None:
         """Releases the files."""
