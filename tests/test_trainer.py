@@ -25,6 +25,7 @@ from ffn.training.trainer import train
 from ffn.training.training_log import COLUMNS, TrainingLog, table_row
 from ffn.training.training_volume import TrainingVolume
 from ffn.training.validation import Validation, ValidationSettings
+from jobs.pieces import load_npz, save_npz
 from jobs.progress import Progress
 
 TINY = Architecture(depth=2, features=2, fov_zyx=(5, 5, 5), deltas_zyx=(2, 2, 2))
@@ -141,6 +142,25 @@ def test_networks_are_kept_every_so_many_steps_and_where_the_validation_loss_is_
     assert losses[-1] == min(losses), "a validation that learns nothing shows nothing"
     # At steps 4, 8 and 12.
     assert len(set(losses)) == 3
+
+
+def test_a_run_goes_on_with_another_validation_whose_best_begins_anew(tmp_path: Path):
+    kept = []
+
+    def go(steps: int, **changes) -> float:
+        held_out = validation(**changes) if changes else None
+        keep = lambda name, _weights, figures: kept.append(figures["fovs"])  # noqa: E731
+        train(TINY, [slabs()], [1.0], settings(steps), tmp_path, validation=held_out, on_keep=keep)
+        return float(load_npz(tmp_path / "checkpoint.npz")["best"])
+
+    first = go(4, fovs=6)
+    assert go(6, fovs=6, every_steps=3) <= first
+    parts = load_npz(tmp_path / "checkpoint.npz")
+    save_npz(tmp_path / "checkpoint.npz", {**parts, "best": np.array(0.0)})
+    # The lowest there was is 0, which nothing beats but the loss on something else.
+    kept.clear()
+    assert go(8, fovs=5) > 0 and kept[-1] == 32
+    assert np.isnan(go(9))
 
 
 def test_the_validation_loss_is_that_of_the_fields_by_hand():

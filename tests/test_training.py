@@ -248,6 +248,26 @@ def test_a_run_that_is_not_continued_keeps_its_config(tmp_path, monkeypatch, cap
     assert Path("run/config.textproto").read_text() == before
 
 
+@pytest.mark.parametrize("what", ["raw", "labels"])
+def test_a_run_is_not_continued_with_data_that_changed_in_place(tmp_path, monkeypatch, capsys, what):
+    monkeypatch.chdir(tmp_path)
+    raw, labels = two_slabs((24, 24, 24))
+    with h5py.File("a.h5", "w") as file:
+        file["raw"], file["labels"] = raw * 30 + 128, labels
+    old, new = CONFIG.index("  phantoms"), CONFIG.index("  min_object")
+    volume = """volumes {
+      raw { spec: "a.h5:raw" voxel_size_nm { z: 10 y: 10 x: 10 } } labels { spec: "a.h5:labels" }
+    }
+"""
+    text = CONFIG[:old] + volume + CONFIG[new:]
+    _train(text)
+    with h5py.File("a.h5", "a") as file:
+        file[what][...] = file[what][...][:, ::-1]
+    Path("c.textproto").write_text(text.replace("total_fovs: 64", "total_fovs: 80"))
+    assert train_ffn.run(["--config", "c.textproto"]) == 2
+    assert "was made with contents of the training data = " in capsys.readouterr().err
+
+
 def test_the_shipped_network_says_what_it_was_trained_on():
     if not (resources.files("ffn") / "networks" / "phantom.ffn.h5").is_file():
         pytest.skip("no shipped network yet")

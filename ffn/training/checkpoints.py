@@ -59,6 +59,10 @@ class Checkpoint:
         """A part that is one number."""
         return float(self._arrays[name])
 
+    def text(self, name: str) -> str:
+        """A part that is text."""
+        return str(self._arrays[name])
+
     def arrays(self, name: str) -> list[np.ndarray]:
         """A part that is a list of arrays."""
         return list(self.named(name).values())

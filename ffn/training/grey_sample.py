@@ -7,6 +7,7 @@ Numbers that belong to another image go unnoticed otherwise: the training runs, 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -54,6 +55,16 @@ def sample_greys(volume: TrainingVolume) -> Greys:
             f"seen in it; give another image or box, or check preprocessing"
         )
     return Greys(float(mean), stddev, digest.hexdigest())
+
+
+def contents_digest(volumes: Sequence[TrainingVolume]) -> str:
+    """Digest of labels and masks, and of the grey values that `sample_greys` looks at.
+
+    Args:
+      volumes: in the order in which they are drawn from.
+    """
+    parts = [f"{volume.shape} {volume.digest} {sample_greys(volume).digest}" for volume in volumes]
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=12).hexdigest()
 
 
 def about_normalisation(name: str, greys: Greys, image_mean: float, image_stddev: float) -> str:

@@ -20,7 +20,7 @@ from ffn.backend import resolve_compute_dtype
 from ffn.network import Architecture
 from ffn.training.centre_draw import CentreDraw
 from ffn.training.example_settings import example_settings
-from ffn.training.grey_sample import about_normalisation, sample_greys
+from ffn.training.grey_sample import about_normalisation, contents_digest, sample_greys
 from ffn.training.optimisers import OptimizerSettings
 from ffn.training.sources import read_volumes, training_sources
 from ffn.training.train_settings import TrainSettings
@@ -98,6 +98,7 @@ def train_project(config: ConfigView, tell: Tell = _silently) -> None:
         initial.weights if initial else None,
         validation,
         lambda name, averaged, figures: save(kept_network(run_dir, name), averaged, figures),
+        contents_digest(volumes),
     )
     renew(result.weights, result.figures)
 
@@ -169,7 +170,6 @@ def _describe_data(config: ConfigView) -> str:
     """What the data are made from: volumes, phantoms, resolution, preprocessing, normalisation."""
     training = config.training
     parts = [each.to_text() for each in (*training.volumes, *training.phantoms, config.preprocessing)]
-    parts += [f"validation {each.to_text()}" for each in training.validation]
     if training.voxel_size_nm is not None:
         parts.append(f"voxel size {tuple(training.voxel_size_nm)}")
     return "\n".join([*parts, f"mean {training.image_mean} stddev {training.image_stddev}"])

@@ -9,7 +9,6 @@ from typing import Any
 from ffn.network import Architecture
 from ffn.training.example_settings import ExampleSettings
 from ffn.training.optimisers import OptimizerSettings
-from ffn.training.validation import Validation
 
 # What a continued run may change without becoming another run.
 _MAY_DIFFER = (
@@ -79,7 +78,7 @@ def identity_of(
     settings: TrainSettings,
     data: str,
     start: str,
-    validation: Validation | None,
+    contents: str = "",
 ) -> dict[str, Any]:
     """Everything a run follows from, as plain values by name.
 
@@ -88,14 +87,10 @@ def identity_of(
       settings: of the run; what a continued run may change is left out.
       data: describes what the volumes were made from.
       start: names the weights it starts from.
-      validation: data that are not trained on.
+      contents: digest of what the volumes hold.
     """
     plain = {name: value for name, value in asdict(settings).items() if name not in _MAY_DIFFER}
     examples, optimizer = plain.pop("examples"), plain.pop("optimizer")
-    described = {
-        "data": data,
-        "initial_weights": start,
-        "validation": asdict(validation.settings) if validation else None,
-    }
+    described = {"data": data, "initial_weights": start, "contents of the training data": contents}
     identity = {**asdict(architecture), **plain, **optimizer, **examples, **described}
     return dict(json.loads(json.dumps(identity)))

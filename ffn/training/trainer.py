@@ -57,6 +57,7 @@ def train(
     initial: Mapping[str, np.ndarray] | None = None,
     validation: Validation | None = None,
     on_keep: OnKeep | None = None,
+    contents: str = "",
 ) -> TrainResult:
     """Trains to `settings.total_fovs`, continuing from a checkpoint in `run_dir` if there is one.
 
@@ -72,6 +73,7 @@ def train(
       validation: data that are not trained on.
       on_keep: called with a name, averaged weights and figures when a network is to be kept: 'step-00001000'
         every `settings.keep_every_steps`, 'best' when the validation loss is the lowest so far.
+      contents: digest of what the volumes hold; a checkpoint is continued only with the same.
 
     Returns:
       The averaged weights and the figures of the run.
@@ -79,7 +81,7 @@ def train(
     Raises:
       ConfigError: the loss is no longer finite or has diverged (names the last good checkpoint where there is
         one), or the checkpoint was made with other settings or data (names the first that differs). The
-        length of the run, its devices, and when it logs and keeps something may differ.
+        length of the run, its devices, the validation, and when it logs and keeps something may differ.
     """
     import keras
 
@@ -90,7 +92,7 @@ def train(
     devices = usable_devices(settings.devices, settings.batch_size)
     engine = Trainable(model, make_optimizer(settings.optimizer), settings.segment_threshold, devices)
     start = "random" if initial is None else digest_of(initial)
-    identity = identity_of(architecture, settings, data, start, validation)
+    identity = identity_of(architecture, settings, data, start, contents)
     with ExampleStream(
         volumes,
         volume_weights,
@@ -137,7 +139,9 @@ class _Run:
             return
         saved = Checkpoint(self._checkpoint, self._identity)
         self._step, self._hours = int(saved.number("step")), saved.number("hours")
-        self._validation_loss, self._best = saved.number("validation_loss"), saved.number("best")
+        # Losses on other data say nothing of these.
+        if self._validation and saved.text("validation") == self._validation.digest:
+            self._validation_loss, self._best = saved.number("validation_loss"), saved.number("best")
         self._engine.restore(saved.arrays("variables"))
         self._averages.restore(saved.arrays("averages"))
         self._measures.restore(saved.named("measures"))
@@ -152,6 +156,7 @@ class _Run:
             "hours": self._hours,
             "validation_loss": self._validation_loss,
             "best": self._best,
+            "validation": self._validation.digest if self._validation else "",
             "variables": variables,
             "averages": self._averages.state(),
             "measures": self._measures.state(),

@@ -33,6 +33,7 @@ class TrainingVolume:
       voxel_size_nm: zyx, of the image.
       settings: how its centres were chosen and its greys are normalised.
       centres: where examples may have their centre.
+      digest: of labels and mask.
 
     Args:
       image: (z, y, x), finite numbers, not yet normalised; a volume whose bounds begin at 0, read for every
@@ -68,6 +69,7 @@ class TrainingVolume:
         self._require_room(canvas, rule)
         found = survey(self._labels, self._mask)
         self._require_objects(found)
+        self.digest = found.digest
         self.centres: Centres = find_centres(self._labels, self._mask, rule, found, folder)
         if not len(self.centres):
             raise ConfigError(

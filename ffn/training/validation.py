@@ -20,6 +20,7 @@ from ffn.training.centre_draw import CentreDraw
 from ffn.training.engine import Trainable
 from ffn.training.example_settings import ExampleSettings
 from ffn.training.examples import Example, make_example
+from ffn.training.grey_sample import contents_digest
 from ffn.training.training_volume import TrainingVolume
 
 _PLAIN = Augmentation(permute_axes=(), reflect=False, contrast=0.0, brightness=0.0, noise=0.0)
@@ -46,6 +47,10 @@ class ValidationSettings:
 class Validation:
     """Held-out volumes with the fields of view that are looked at in them.
 
+    Attributes:
+      settings: as given.
+      digest: of what the loss is taken of; losses of the same can be compared.
+
     Args:
       volumes: where they come from.
       volume_weights: how often each is drawn.
@@ -66,6 +71,7 @@ class Validation:
         self._architecture = architecture
         self._centres = CentreDraw(volumes, volume_weights, examples.min_class_voxels)
         self._examples = replace(examples, augmentation=_PLAIN)
+        self.digest = _digest(contents_digest(volumes), volume_weights, settings.fovs)
 
     def is_due(self, step: int) -> bool:
         """Whether it is time after so many steps."""
@@ -105,6 +111,10 @@ class Validation:
         starts = (np.array(example.image.shape) - self._architecture.fov_zyx) // 2 + offset
         sizes = self._architecture.fov_zyx
         return tuple(slice(int(s), int(s) + n) for s, n in zip(starts, sizes, strict=True))
+
+
+def _digest(contents: str, weights: Sequence[float], fovs: int) -> str:
+    return f"{contents} {list(map(float, weights))} {fovs}"
 
 
 def _next_inside(example: Example) -> np.ndarray | None:
