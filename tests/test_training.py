@@ -144,6 +144,16 @@ def test_a_training_starts_from_a_network_and_records_its_history(tmp_path, monk
     second = _train(further)
     for name, weight in first.weights.items():
         np.testing.assert_allclose(second.weights[name], weight, atol=1e-6)
+    said = capsys.readouterr().err
+    assert "note: optimizer.warmup_steps 200 are not over after all 1 steps" in said
+    assert "initial_weights were trained" not in said
+    other = further.replace('"further"', '"third"').replace(
+        "total_fovs", "image_mean: 90 pad_value: 0.4 total_fovs"
+    )
+    _train(other)
+    said = capsys.readouterr().err
+    assert "note: training.image_mean is 90, but initial_weights were trained with 128\n" in said
+    assert "training.pad_value is 0.4, but" in said and said.count("were trained with") == 2
     history = second.info.training["started_from"]
     assert "seeds: 7" in history["settings"] and history["figures"]["fovs"] == 64
     Path("c.textproto").write_text(further.replace("features: 2", "features: 4"))
@@ -175,10 +185,34 @@ def test_preprocessing_is_shared_with_training_and_recorded(tmp_path, monkeypatc
     [
         (("shape { z: 24 y: 24 x: 24 }", "shape { z: 8 y: 8 x: 8 }"), "no object"),
         (("training {", "inference {} tr1ning {"), "tr1ning"),
+        (("total_fovs: 64", "total_fovs: 15"), "total_fovs 15 is less than training.batch_size 16"),
+        (("total_fovs", "pad_value: 0.6 total_fovs"), "pad_value 0.6 reaches training.move_threshold 0.6"),
+        (
+            ("total_fovs", "init_activation: 0.55 total_fovs"),
+            "init_activation 0.55 is below training.move_th",
+        ),
+        (
+            ("total_fovs", "target_inside: 0.55 total_fovs"),
+            "target_inside 0.55 is below training.move_thresh",
+        ),
+        (
+            ("total_fovs", 'initial_weights: "./net.ffn.h5" total_fovs'),
+            "are both net.ffn.h5, which would overw",
+        ),
         (("phantoms {", 'volumes { raw { spec: "no.h5:a" } labels { spec: "b" } } phantoms {'), "no.h5"),
         (('"net.ffn.h5"', '"c.textproto/net.ffn.h5"'), "c.textproto"),
     ],
-    ids=["volume too small", "misspelt", "missing file", "no place for the weights"],
+    ids=[
+        "volume too small",
+        "misspelt",
+        "no step",
+        "pad",
+        "seed",
+        "target",
+        "own start",
+        "missing file",
+        "no place for the weights",
+    ],
 )
 def test_train_ffn_refuses_what_it_cannot_train_on(tmp_path, monkeypatch, capsys, change, says):
     monkeypatch.chdir(tmp_path)

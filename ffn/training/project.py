@@ -22,6 +22,7 @@ from ffn.training.centre_draw import CentreDraw
 from ffn.training.example_settings import example_settings
 from ffn.training.grey_sample import about_normalisation, contents_digest, sample_greys
 from ffn.training.optimisers import OptimizerSettings
+from ffn.training.setting_checks import cautions, require_sense
 from ffn.training.sources import read_volumes, training_sources
 from ffn.training.train_settings import TrainSettings
 from ffn.training.trainer import BEST, train
@@ -62,6 +63,7 @@ def train_project(config: ConfigView, tell: Tell = _silently) -> None:
     training, run_dir = config.training, Path(config.output_dir)
     require_writable_file(Path(training.output_weights))
     architecture, settings = architecture_of(training.architecture), train_settings(training)
+    require_sense(training, settings)
     initial = _initial_network(training, architecture)
     sources = training_sources(training.volumes, training.phantoms, config.preprocessing, run_dir)
     volumes, voxel_size_nm = read_volumes(sources, training, architecture, settings.examples, run_dir)
@@ -78,6 +80,8 @@ def train_project(config: ConfigView, tell: Tell = _silently) -> None:
 
     centres = CentreDraw(volumes, [source.weight for source in sources], settings.examples.min_class_voxels)
     tell(centres.describe())
+    for line in cautions(training, settings, initial.info if initial else None):
+        tell(line)
     for volume, found in zip(volumes, greys, strict=True):
         if line := about_normalisation(volume.name, found, training.image_mean, training.image_stddev):
             tell(line)
