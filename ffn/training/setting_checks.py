@@ -59,8 +59,8 @@ def cautions(training: ConfigView, settings: TrainSettings, initial: NetworkInfo
     """
     if settings.optimizer.warmup_steps >= settings.steps:
         yield (
-            f"optimizer.warmup_steps {settings.optimizer.warmup_steps} are not over after all {settings.steps} "
-            f"steps of this training (total_fovs / batch_size), which never reaches its rate"
+            f"optimizer.warmup_steps {settings.optimizer.warmup_steps} are not over after all "
+            f"{settings.steps} steps of this training (total_fovs / batch_size), which never reaches its rate"
         )
     if initial is None:
         return
