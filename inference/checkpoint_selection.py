@@ -34,6 +34,7 @@ from ffn.weights import NetworkFile, instantiate, load_network, save_network
 from inference.executor import run_floods
 from inference.identity import array_digest, network_digest
 from inference.passes import flood_options
+from jobs.lock import only_run_in
 from jobs.pieces import atomic_path, load_npz, save_npz
 from jobs.progress import Progress
 from volumes import Skeleton
@@ -103,7 +104,8 @@ def select_checkpoint(config: ConfigView) -> list[Candidate]:
       The networks compared, the best first; `selection.json` says the same.
 
     Raises:
-      ReconstructionError: no network was kept, or held-out data that cannot be read or have no skeletons.
+      ReconstructionError: no network was kept, held-out data that cannot be read or have no skeletons, or
+        another selection at work.
     """
     training, run_dir = config.training, Path(config.output_dir)
     if training.selection is None:
@@ -113,14 +115,17 @@ def select_checkpoint(config: ConfigView) -> list[Candidate]:
     settings = _settings_text(training.selection, boxes)
     compute_dtype = resolve_compute_dtype(training.compute_dtype)
     ranked = []
-    with Progress(len(found), "network", description="selection") as progress:
+    kept = run_dir / "selection"
+    kept.mkdir(parents=True, exist_ok=True)
+    # A training may go on meanwhile, another selection may not.
+    with only_run_in(kept), Progress(len(found), "network", description="selection") as progress:
         for path, network in found:
-            piece = run_dir / "selection" / f"{_key(network, settings, compute_dtype)}.npz"
+            piece = kept / f"{_key(network, settings, compute_dtype)}.npz"
             figures = _figures(piece, network, boxes, training.selection, compute_dtype)
             ranked.append(Candidate(path, _trained_fovs(network), figures))
             progress.advance()
-    ranked.sort(key=lambda each: (-each.figures.nerl, each.figures.mergers, -each.trained_fovs))
-    _write(run_dir, ranked)
+        ranked.sort(key=lambda each: (-each.figures.nerl, each.figures.mergers, -each.trained_fovs))
+        _write(run_dir, ranked)
     return ranked
 
 

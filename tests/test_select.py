@@ -11,6 +11,7 @@ from tiny_project import TINY, bars, lit_bars, threshold_network, write_volumes
 from commands import train_ffn
 from ffn.weights import NetworkFile, NetworkInfo, load_network, save_network
 from inference import checkpoint_selection
+from jobs.lock import only_run_in
 
 CONFIG = """
 name: "tiny" output_dir: "run"
@@ -102,6 +103,15 @@ def test_figures_are_kept_and_networks_that_came_since_are_added(
     # Other options are other figures.
     select(("min_segment_size: 50", "min_segment_size: 60"))
     assert len(measured) == 10
+
+
+def test_two_selections_do_not_share_an_output_directory_but_a_training_may_go_on(place, capsys) -> None:
+    Path("run/selection").mkdir()
+    with only_run_in(Path("run/selection")):
+        assert train_ffn.run(["select", "--config", "c.textproto"]) == 2
+    assert "another run works in run/selection" in capsys.readouterr().err
+    with only_run_in(Path("run")):
+        assert select()
 
 
 def test_so_many_networks_are_compared_the_newest_among_them(place: Path) -> None:

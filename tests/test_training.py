@@ -20,6 +20,7 @@ from ffn.training.train_settings import TrainSettings
 from ffn.training.trainer import train
 from ffn.training.training_volume import TrainingVolume
 from ffn.weights import NetworkFile, load_network
+from jobs.lock import only_run_in
 
 
 @pytest.fixture
@@ -300,6 +301,15 @@ def test_a_run_is_not_continued_with_data_that_changed_in_place(tmp_path, monkey
     Path("c.textproto").write_text(text.replace("total_fovs: 64", "total_fovs: 80"))
     assert train_ffn.run(["--config", "c.textproto"]) == 2
     assert "was made with contents of the training data = " in capsys.readouterr().err
+
+
+def test_two_trainings_do_not_share_an_output_directory(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("c.textproto").write_text(CONFIG)
+    Path("run").mkdir()
+    with only_run_in(Path("run")):
+        assert train_ffn.run(["--config", "c.textproto"]) == 2
+    assert "another run works in run" in capsys.readouterr().err and not Path("run/log.csv").exists()
 
 
 def test_the_shipped_network_says_what_it_was_trained_on():

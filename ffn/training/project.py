@@ -36,6 +36,7 @@ from ffn.weights import (
     load_network,
     save_network,
 )
+from jobs.lock import only_run_in
 from jobs.pieces import require_writable_file
 from volumes.base import SizeNm
 
@@ -58,7 +59,8 @@ def train_project(config: ConfigView, tell: Tell = _silently) -> None:
       tell: takes lines about the data and what is probably not meant, once everything was read.
 
     Raises:
-      ReconstructionError: data that cannot be read or trained on; nothing was written then but phantoms.
+      ReconstructionError: data that cannot be read or trained on, or another training in the output
+        directory; nothing was written then but phantoms and classes of centres.
     """
     training, run_dir = config.training, Path(config.output_dir)
     require_writable_file(Path(training.output_weights))
@@ -91,20 +93,22 @@ def train_project(config: ConfigView, tell: Tell = _silently) -> None:
                 f"{settings.examples.min_object_voxels} voxels have no centre, since no example fits around "
                 f"them, or they are masked"
             )
-    result = train(
-        architecture,
-        volumes,
-        [source.weight for source in sources],
-        settings,
-        run_dir,
-        renew,
-        _describe_data(config),
-        initial.weights if initial else None,
-        validation,
-        lambda name, averaged, figures: save(kept_network(run_dir, name), averaged, figures),
-        contents_digest(volumes),
-    )
-    renew(result.weights, result.figures)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with only_run_in(run_dir):
+        result = train(
+            architecture,
+            volumes,
+            [source.weight for source in sources],
+            settings,
+            run_dir,
+            renew,
+            _describe_data(config),
+            initial.weights if initial else None,
+            validation,
+            lambda name, averaged, figures: save(kept_network(run_dir, name), averaged, figures),
+            contents_digest(volumes),
+        )
+        renew(result.weights, result.figures)
 
 
 def architecture_of(message: ConfigView) -> Architecture:
