@@ -163,6 +163,21 @@ def test_a_run_goes_on_with_another_validation_whose_best_begins_anew(tmp_path: 
     assert np.isnan(go(9))
 
 
+def test_a_network_that_is_not_finite_is_not_kept_and_not_the_best(tmp_path: Path, monkeypatch):
+    def keep(name, _weights, _figures):
+        raise AssertionError(name)
+
+    monkeypatch.setattr(Validation, "loss", lambda *_: np.nan)
+    held_out = validation(every_steps=1)
+    with pytest.raises(ConfigError, match="diverged at step 1 .validation loss nan"):
+        train(TINY, [slabs()], [1.0], settings(8), tmp_path / "best", validation=held_out, on_keep=keep)
+    weights = Trainable.weights
+    monkeypatch.setattr(Trainable, "weights", lambda engine: [each * np.nan for each in weights(engine)])
+    chosen = settings(8, keep_every_steps=1)
+    with pytest.raises(ConfigError, match="diverged at step 1 .weights that are not finite"):
+        train(TINY, [slabs()], [1.0], chosen, tmp_path / "kept", on_keep=keep)
+
+
 def test_the_validation_loss_is_that_of_the_fields_by_hand():
     found = validation(fovs=5)
     fields = [found.field(number) for number in range(5)]

@@ -149,8 +149,7 @@ class _Run:
 
     def save(self) -> None:
         variables = self._engine.state()
-        if not all(np.isfinite(each).all() for each in variables):
-            raise ConfigError(self._diverged("weights that are not finite"))
+        self._require_finite(variables)
         parts = {
             "step": self._step,
             "hours": self._hours,
@@ -165,6 +164,10 @@ class _Run:
         save_checkpoint(self._checkpoint, self._identity, parts)
         if self.on_checkpoint:
             self.on_checkpoint(self.averaged(), self.figures())
+
+    def _require_finite(self, variables: Sequence[np.ndarray]) -> None:
+        if not all(np.isfinite(each).all() for each in variables):
+            raise ConfigError(self._diverged("weights that are not finite"))
 
     def averaged(self) -> Weights:
         values = self._averages.values(self._engine.weights())
@@ -238,7 +241,9 @@ class _Run:
             return
         weights = self._averages.values(self._engine.weights())
         self._validation_loss = validation.loss(self._engine, weights, self._settings.batch_size)
-        if not self._validation_loss >= self._best:
+        if not math.isfinite(self._validation_loss):
+            raise ConfigError(self._diverged(f"validation loss {self._validation_loss}"))
+        if math.isnan(self._best) or self._validation_loss < self._best:
             self._best = self._validation_loss
             if validation.settings.keep_best and self.on_keep:
                 self.on_keep(BEST, self.averaged(), self.figures())
@@ -246,6 +251,7 @@ class _Run:
     def _keep(self) -> None:
         every = self._settings.keep_every_steps
         if every and self._step % every == 0 and self.on_keep:
+            self._require_finite(self._engine.weights())
             self.on_keep(f"step-{self._step:08d}", self.averaged(), self.figures())
 
     def _diverged(self, how: str) -> str:
