@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from commands._entry import load_keras_quietly, no_arguments
+from commands._entry import caution, load_keras_quietly, no_arguments
 from configs import load_config
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def main(rest: Sequence[str]) -> None:
     load_keras_quietly()
     from inference.checkpoint_selection import SELECTED, select_checkpoint
 
-    print(selection_table(select_checkpoint(config)))
+    print(selection_table(select_checkpoint(config, caution)))
     print(f"selected network: {Path(config.output_dir) / SELECTED}")
 
 

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -43,6 +43,12 @@ from volumes.arrays import ArrayVolume
 _AT_ONCE = 8  # boxes flooded side by side
 RANKING = "selection.json"
 SELECTED = "selected.ffn.h5"
+
+Tell: TypeAlias = Callable[[str], None]
+
+
+def _silently(line: str) -> None:
+    """Tells nobody."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +100,13 @@ class HeldOut:
     voxel_size_nm: tuple[float, float, float]
 
 
-def select_checkpoint(config: ConfigView) -> list[Candidate]:
+def select_checkpoint(config: ConfigView, tell: Tell = _silently) -> list[Candidate]:
     """Ranks the networks that were kept, and copies the best to `selected.ffn.h5` of the output directory.
 
     Args:
-      config: with `training.selection`; networks lie where the training put them.
+      config: with `training.selection`; networks lie where the training put them. Those of another training,
+        which the directory had before, are left out.
+      tell: takes a line about those.
 
     Returns:
       The networks compared, the best first; `selection.json` says the same.
@@ -110,7 +118,8 @@ def select_checkpoint(config: ConfigView) -> list[Candidate]:
     training, run_dir = config.training, Path(config.output_dir)
     if training.selection is None:
         raise ConfigError("training.selection is missing; it names the held-out volumes or phantoms")
-    found = _spread(_kept(run_dir, Path(training.output_weights)), training.selection.most)
+    kept_of_run = _of_one_run(_kept(run_dir, Path(training.output_weights)), tell)
+    found = _spread(kept_of_run, training.selection.most)
     boxes = held_out_boxes(config)
     settings = _settings_text(training.selection, boxes)
     compute_dtype = resolve_compute_dtype(training.compute_dtype)
@@ -215,6 +224,17 @@ def _kept(run_dir: Path, newest: Path) -> list[tuple[Path, NetworkFile]]:
     networks = {network_digest(network): (path, network) for path, network in
                 ((path, load_network(path)) for path in reversed(paths))}  # fmt: skip
     return sorted(networks.values(), key=lambda each: _trained_fovs(each[1]))
+
+
+def _of_one_run(found: list[tuple[Path, NetworkFile]], tell: Tell) -> list[tuple[Path, NetworkFile]]:
+    """The networks of the run that wrote the latest of them."""
+    _, latest = max(found, key=lambda each: each[0].stat().st_mtime_ns)
+    run = latest.info.training.get("run")
+    chosen = [each for each in found if each[1].info.training.get("run") == run]
+    if len(chosen) < len(found):
+        names = ", ".join(path.name for path, network in found if network.info.training.get("run") != run)
+        tell(f"of another training than the latest, and left out: {names}")
+    return chosen
 
 
 def _spread(found: list[tuple[Path, NetworkFile]], most: int) -> list[tuple[Path, NetworkFile]]:

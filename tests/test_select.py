@@ -31,10 +31,17 @@ training {
 GOOD, MERGING, BLIND = 0.0, 9.0, -9.0
 
 
-def keep(path: str, bias: float, fovs: int) -> None:
+def keep(path: str, bias: float, fovs: int, run: str | None = None) -> None:
     weights = threshold_network()
     weights["conv_lom/bias"][:] = bias
-    info = NetworkInfo(TINY, 128, 64, pad_value=0.5, move_threshold=0.6, training={"figures": {"fovs": fovs}})
+    info = NetworkInfo(
+        TINY,
+        128,
+        64,
+        pad_value=0.5,
+        move_threshold=0.6,
+        training={"figures": {"fovs": fovs}, **({"run": run} if run else {})},
+    )
     save_network(path, NetworkFile(info, weights))
 
 
@@ -112,6 +119,13 @@ def test_two_selections_do_not_share_an_output_directory_but_a_training_may_go_o
     assert "another run works in run/selection" in capsys.readouterr().err
     with only_run_in(Path("run")):
         assert select()
+
+
+def test_networks_that_another_training_left_there_are_left_out(place, capsys) -> None:
+    keep("run/checkpoints/step-00000002.ffn.h5", MERGING, 32, "b")
+    keep("net.ffn.h5", BLIND - 1, 64, "b")
+    assert [row["network"] for row in select()] == ["net.ffn.h5", "step-00000002.ffn.h5"]
+    assert "left out: step-00000001.ffn.h5, best.ffn.h5\n" in capsys.readouterr().err
 
 
 def test_so_many_networks_are_compared_the_newest_among_them(place: Path) -> None:

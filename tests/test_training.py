@@ -108,6 +108,12 @@ def test_train_ffn_writes_a_network_that_says_how_it_was_made(tmp_path, monkeypa
     assert info.architecture == TINY and info.voxel_size_nm == (10.0, 10.0, 10.0)
     assert info.training["figures"]["fovs"] == 64 and "seeds: 7" in info.training["settings"]
     assert info.licence == "Apache-2.0"
+    # Going on longer is the same run, other data are another.
+    _train(CONFIG.replace("total_fovs: 64", "total_fovs: 80"))
+    assert load_network("net.ffn.h5").info.training["run"] == info.training["run"]
+    shutil.rmtree("run")
+    _train(CONFIG.replace("seeds: [7]", "seeds: [8]"))
+    assert load_network("net.ffn.h5").info.training["run"] != info.training["run"]
     assert (tmp_path / "run" / "config.textproto").exists()
 
 

@@ -74,6 +74,16 @@ class Checkpoint:
         return {key.removeprefix(prefix): self._arrays[key] for key in keys}
 
 
+def start_of(initial: Mapping[str, np.ndarray] | None) -> str:
+    """Names the weights that a run starts from; None: random ones."""
+    return "random" if initial is None else digest_of(initial)
+
+
+def stamp_of(identity: Mapping[str, Any]) -> str:
+    """A short name of a run, the same wherever it goes on; 16 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def digest_of(weights: Mapping[str, np.ndarray]) -> str:
     """SHA-256 over names and values, in hexadecimal digits."""
     digest = hashlib.sha256()

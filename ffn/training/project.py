@@ -19,12 +19,13 @@ from configs import ConfigView, save_resolved
 from ffn.backend import resolve_compute_dtype
 from ffn.network import Architecture
 from ffn.training.centre_draw import CentreDraw
+from ffn.training.checkpoints import stamp_of, start_of
 from ffn.training.example_settings import example_settings
 from ffn.training.grey_sample import about_normalisation, contents_digest, sample_greys
 from ffn.training.optimisers import OptimizerSettings
 from ffn.training.setting_checks import cautions, require_sense
 from ffn.training.sources import read_volumes, training_sources
-from ffn.training.train_settings import TrainSettings
+from ffn.training.train_settings import TrainSettings, identity_of
 from ffn.training.trainer import BEST, train
 from ffn.training.validation import Validation, ValidationSettings
 from ffn.weights import (
@@ -72,8 +73,12 @@ def train_project(config: ConfigView, tell: Tell = _silently) -> None:
     greys = [sample_greys(volume) for volume in volumes]
     validation = _validation(config, architecture, settings)
 
+    data, contents = _describe_data(config), contents_digest(volumes)
+    weights = initial.weights if initial else None
+    run = stamp_of(identity_of(architecture, settings, data, start_of(weights), contents))
+
     def save(path: Path, averaged: dict[str, np.ndarray], figures: dict[str, float]) -> None:
-        info = _info(config, architecture, voxel_size_nm, figures, initial)
+        info = _info(config, architecture, voxel_size_nm, figures, initial, run)
         save_network(path, NetworkFile(info, averaged))
 
     def renew(averaged: dict[str, np.ndarray], figures: dict[str, float]) -> None:
@@ -102,11 +107,11 @@ def train_project(config: ConfigView, tell: Tell = _silently) -> None:
             settings,
             run_dir,
             renew,
-            _describe_data(config),
-            initial.weights if initial else None,
+            data,
+            weights,
             validation,
             lambda name, averaged, figures: save(kept_network(run_dir, name), averaged, figures),
-            contents_digest(volumes),
+            contents,
         )
         renew(result.weights, result.figures)
 
@@ -211,6 +216,7 @@ def _info(
     voxel_size_nm: SizeNm | None,
     figures: dict[str, float],
     initial: NetworkFile | None,
+    run: str,
 ) -> NetworkInfo:
     """What the network file says of its network."""
     training = config.training
@@ -228,6 +234,7 @@ def _info(
             "settings": training.to_text(),
             "preprocessing": config.preprocessing.to_text(),
             "figures": figures,
+            "run": run,
             **({"started_from": dict(initial.info.training)} if initial else {}),
         },
         licence=training.licence,

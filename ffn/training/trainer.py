@@ -19,7 +19,7 @@ import numpy as np
 from configs.errors import ConfigError
 from ffn.network import Architecture, build_network, variable_shapes
 from ffn.training.averages import Averages
-from ffn.training.checkpoints import Checkpoint, digest_of, save_checkpoint
+from ffn.training.checkpoints import Checkpoint, save_checkpoint, start_of
 from ffn.training.engine import Trainable, usable_devices
 from ffn.training.example_stream import ExampleStream
 from ffn.training.measures import Measures
@@ -91,8 +91,7 @@ def train(
         model.set_weights([initial[name] for name in variable_shapes(architecture)])
     devices = usable_devices(settings.devices, settings.batch_size)
     engine = Trainable(model, make_optimizer(settings.optimizer), settings.segment_threshold, devices)
-    start = "random" if initial is None else digest_of(initial)
-    identity = identity_of(architecture, settings, data, start, contents)
+    identity = identity_of(architecture, settings, data, start_of(initial), contents)
     with ExampleStream(
         volumes,
         volume_weights,
