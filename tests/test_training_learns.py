@@ -128,9 +128,10 @@ def test_the_documented_network_of_ones_own_is_trained_selected_and_floods(
     Path("flood.textproto").write_text(flood)
     assert run_inference.run(["--config", "flood.textproto"]) == 0
     # Further training needs the same arguments.
-    further = text.replace("total_fovs", 'initial_weights: "net.ffn.h5" total_fovs').replace(
-        '"run"', '"further"'
+    further = text.replace('output_weights: "net.ffn.h5"', 'output_weights: "b.ffn.h5"').replace(
+        "total_fovs", 'initial_weights: "net.ffn.h5" total_fovs'
     )
+    further = further.replace('"run"', '"further"')
     assert train_on(further) == 0
     assert train_on(further.replace("wide=5", "wide=6")) == 2
 
