@@ -5,7 +5,6 @@ Everything follows from the last finished agglomeration and the log of edits (`p
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -25,6 +24,7 @@ from proofreading.edits import Edit, Point
 from proofreading.errors import ProofreadingError, UnknownError
 from proofreading.graph import MergeGraph
 from proofreading.migrations import bring_up_to_date
+from proofreading.state_lock import StateLock
 from proofreading.supervoxel_split import KeptSplit, edited_labels, part_at, piece_path
 from volumes import Box, Volume
 
@@ -61,7 +61,7 @@ class NeuronViews:
         self.output_dir = output_dir
         self._open_labels = open_labels
         self._voxel_size_nm: Sequence[float] | None = None
-        self._lock = threading.RLock()
+        self._lock = StateLock(database)
         make_durable(database)
         bring_up_to_date(database)
         self.run = finished_run(database)
@@ -71,6 +71,10 @@ class NeuronViews:
         self._soma_centres = supervoxel_facts.read_soma_centres(database, self.run)
         self._log = EditLog(database, self._graph)
         self._log.catch_up()
+
+    def held(self) -> StateLock:
+        """Keeps the neurons as they are in a `with` block; taken before a transaction that writes."""
+        return self._lock
 
     @property
     def last_edit(self) -> int:
@@ -187,7 +191,7 @@ class NeuronViews:
         return supervoxel
 
     def is_joined_near(self, supervoxel: int, point_nm: Point) -> bool:
-        """Whether people joined something with a supervoxel's neuron within `REACH_NM` of a point.
+        """Whether people joined something with a supervoxel within `REACH_NM` of a point of it.
 
         Args:
           supervoxel: its ID.
@@ -195,10 +199,8 @@ class NeuronViews:
         """
         with self._lock:
             near = [each for edit, each in self._log.places.near(point_nm) if edit in self._log.replay.active]
-            ends = [
-                at for each in near for end in (each.a, each.b) if (at := self._graph.find(end)) is not None
-            ]
-            return bool(np.isin(self._graph.neuron_of(supervoxel), self._graph.labels()[ends]).any())
+            ends = [(each.a, each.point_a_nm) for each in near] + [(each.b, each.point_b_nm) for each in near]
+            return any(self.now_at(end, point or point_nm) == supervoxel for end, point in ends)
 
     def edges_of(self, neuron: int) -> NeuronEdges:
         """The merges inside a neuron. Raises UnknownError."""

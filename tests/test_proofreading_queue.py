@@ -473,6 +473,16 @@ def test_a_loose_end_at_which_people_joined_something_has_no_question_left(datab
     assert opened(database, candidates=ends).task(ends[0].id).state is TaskState.STALE
 
 
+def test_a_merge_of_another_supervoxel_of_its_neuron_leaves_a_loose_end_its_question(
+    database: Database,
+) -> None:
+    tasks = opened(database, candidates=[end := Candidate(TaskKind.END, (1, 0), TIP, 0.25)])
+    tasks._state.merge(2, 7, TIP, person="ada", client_key="beside")
+    assert tasks.task(end.id).state is TaskState.OPEN
+    tasks._state.merge(1, 8, TIP, person="ada", client_key="at it")
+    assert tasks.task(end.id).state is TaskState.STALE
+
+
 def test_a_no_can_be_taken_back(database: Database, clock: Clock) -> None:
     tasks = opened(database, clock)
     done = reply(tasks, take(tasks, (7, 8)), Verdict.REJECT, comment="two membranes")
