@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -44,6 +45,12 @@ class Database:
     def __init__(self, name: str, engine: Engine) -> None:
         self.name = name
         self.engine = engine
+        self._here = threading.local()
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether this thread is in a transaction that writes."""
+        return bool(getattr(self._here, "writing", 0))
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -54,7 +61,11 @@ class Database:
         """
         engine = self.engine.execution_options(writes=True)
         with self._in_one_line("write to"), engine.begin() as connection:
-            yield connection
+            self._here.writing = getattr(self._here, "writing", 0) + 1
+            try:
+                yield connection
+            finally:
+                self._here.writing -= 1
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

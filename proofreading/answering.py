@@ -39,7 +39,7 @@ def write_answer(
     both name the same neuron, and saw both neurons as they are now.
 
     Args:
-      connection: in a transaction that writes.
+      connection: in a transaction that writes, begun with the state held (`proofreading.state_lock`).
       memory: of the queue.
       given: the answer.
       reviews: how many people have to agree.

@@ -37,14 +37,20 @@ def follow_undo(database: Database, memory: QueueMemory, edit: int, *, undone: b
       edit: its number.
       undone: it is undone now; else it is done again.
     """
+    before = "settled" if undone else "open"
     with database.writing() as connection:
-        for row in task_rows.read_by_edit(connection, edit):
-            if undone and row.state == "settled":
-                answers.reopen(connection, row.candidate.id)
-                memory.opened(row.candidate)
-            elif not undone and row.state == "open":
-                answers.settle(connection, row.candidate.id, Verdict.ACCEPT, edit)
-                memory.closed(row.candidate.id)
+        concerned = [row.candidate for row in task_rows.read_by_edit(connection, edit) if row.state == before]
+        for each in concerned:
+            if undone:
+                answers.reopen(connection, each.id)
+            else:
+                answers.settle(connection, each.id, Verdict.ACCEPT, edit)
+    # Not before: to value a task takes the lock of the neurons (`proofreading.state_lock`).
+    for each in concerned:
+        if undone:
+            memory.opened(each)
+        else:
+            memory.closed(each.id)
 
 
 def reconcile(state: ProofreadingState, memory: QueueMemory, carry_out: Callable[[Answer], object]) -> None:

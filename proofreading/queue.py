@@ -180,9 +180,10 @@ class TaskQueue(QueueViews):
                 *(0, client_key, task, lease, person, self._now(), verdict, dict(versions)),
                 *(partner, force, seconds, comment, "counted", edit, 0.0),
             )
-            cut = None if edit is None else self._state.edit(edit)
-            with self._database.writing() as connection:
+            # The neurons stay as they were seen until the answer is written.
+            with self._state.held(), self._database.writing() as connection:
                 before = answers.find(connection, client_key)
+                cut = None if edit is None else self._state.edit(edit)
                 reviews, now = self._section.reviews, self._clock()
                 found = before or write_answer(connection, self._memory, given, reviews, now, cut)
             if before is None and found.state == "counted":
