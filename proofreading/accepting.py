@@ -92,6 +92,8 @@ def carry_out(state: ProofreadingState, candidate: Candidate, answer: Answer) ->
       SomaError: two cell bodies would be joined.
       UnknownError: a supervoxel is no more.
     """
+    if (before := _made_by_earlier_release(state, answer)) is not None:
+        return before
     candidate = routed(candidate, state.now_at)
     told: dict[str, Any] = {"person": answer.person, "reason": answer.comment, "task": answer.task}
     first, second = candidate.supervoxels
@@ -112,6 +114,17 @@ def carry_out(state: ProofreadingState, candidate: Candidate, answer: Answer) ->
     neuron = state.neuron_of(int(candidate.evidence["loses"]))
     cut = (neuron, side_a, side_b)
     return state.cut_and_merge(cut, first, second, candidate.point_nm, point, expected=seen, **merge)
+
+
+def _made_by_earlier_release(state: ProofreadingState, answer: Answer) -> Edit | None:
+    """The edit of an answer that an earlier release left half-finished; keys had no slash there.
+
+    A client may have chosen such a key for another edit, so person and task have to be the answer's.
+    """
+    edit = state.edit_of_key(f"answer-{answer.id}")
+    if edit is None or (edit.person, edit.task) != (answer.person, answer.task):
+        return None
+    return edit
 
 
 def _are_apart(state: ProofreadingState, side_a: Iterable[Placed], side_b: Iterable[Placed]) -> bool:

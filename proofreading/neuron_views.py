@@ -287,6 +287,12 @@ class NeuronViews:
         with self._lock:
             return self._log.described(number)
 
+    def edit_of_key(self, client_key: str) -> Edit | None:
+        """The edit that was done under a client's key; None where none was."""
+        with self._lock:
+            number = self._log.keys.get(client_key)
+            return None if number is None else self._log.described(number)
+
     def history(
         self,
         before: int | None = None,

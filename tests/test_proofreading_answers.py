@@ -1,0 +1,39 @@
+"""Answers that were half-finished, cuts that answer several tasks, leases of tasks that are asked no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sql
+from proofreading_cases import agglomerated_in
+from test_proofreading_queue import EDGES, SOMAS, VOXELS, opened, reply, take
+
+from agglomeration.database import Database
+from proofreading.queue_tables import answers as answer_rows
+from proofreading.tasks import TaskState, Verdict
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    with agglomerated_in(request.param, tmp_path, EDGES, VOXELS, SOMAS) as opened_database:
+        yield opened_database
+
+
+@pytest.mark.parametrize("person", ["ada", "bo"])
+def test_an_answer_whose_edit_an_earlier_release_made_is_counted(database: Database, person: str) -> None:
+    tasks = opened(database)
+    done = reply(tasks, take(tasks, (3, 4)), Verdict.UNKNOWN)
+    with database.writing() as connection:
+        number = connection.execute(sql.select(answer_rows.c.id)).scalar_one()
+        connection.execute(sql.update(answer_rows).values(state="pending", verdict="accept"))
+    # Another person's edit may have this key by chance; it is not the answer's.
+    made = tasks._state.merge(3, 4, person=person, client_key=f"answer-{number}", task=done.task.id)
+    again = opened(database)
+    settled = person == "ada"
+    assert again.task(done.task.id).state is (TaskState.SETTLED if settled else TaskState.STALE)
+    with database.reading() as connection:
+        found = connection.execute(sql.select(answer_rows.c.state, answer_rows.c.edit)).one()
+    assert tuple(found) == (("counted", made.id) if settled else ("void", None))
+    assert again._state.last_edit == made.id, "nothing is done twice"
