@@ -33,7 +33,9 @@ def hand_out(
     seconds: float,
     reviews: int = 1,
 ) -> list[Lease]:
-    """Leases the tasks that are worth most; last those about which all people have answered, and not agreed.
+    """Leases the tasks that are worth most; last those about which all who answer have, and not agreed.
+
+    So are loose ends of which the person said where they go on, if that counts no more.
 
     Args:
       database: of the queue.
@@ -50,6 +52,11 @@ def hand_out(
     """
     taken: list[int] = []
     granted: list[Lease] = []
+    lapsed: list[int] = []
+    if reviews > 1:
+        with database.reading() as connection:
+            said = queue_figures.ends_joined_by(connection, person)
+        lapsed = memory.lapsed(said, kinds)
     try:
         with database.writing() as connection:
             reap(connection, memory, now)
@@ -61,9 +68,11 @@ def hand_out(
                     lease = leases.grant(connection, entry.candidate.id, person, now, seconds)
                     granted += [] if lease is None else [lease]
             if len(granted) < n:
-                people = queue_figures.reviewers(connection)
+                people = queue_figures.reviewers(connection, now)
                 again = memory.undecided(person, people, kinds) if len(people) >= reviews else []
-                for number in again[: n - len(granted)]:
+                entries = memory.agenda.entries
+                again += [each for each in lapsed if each in entries and entries[each].is_waiting]
+                for number in [*dict.fromkeys(again)][: n - len(granted)]:
                     taken.append(number)
                     memory.agenda.withdraw(number)
                     lease = leases.grant(connection, number, person, now, seconds)

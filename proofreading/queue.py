@@ -66,7 +66,7 @@ class TaskQueue(QueueViews):
         answers about one neuron would have to be given again.
 
         Args:
-          person: who; nobody is asked twice about what they answered, unless all who may answer have, and
+          person: who; nobody is asked twice about what they answered, unless all who are at work have, and
             nothing else is left.
           n: how many at most.
           kinds: only these; None = all.

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
 import sqlalchemy as sql
 from sqlalchemy import Connection
 
+from proofreading.answers import Answer, of_task
+from proofreading.leases import living
 from proofreading.queue_tables import answers, comments, tasks
 from proofreading.tasks import TaskKind, Verdict
 
 _LATEST = 1000
 _AT_ONCE = 500
+# Who has not been at work for longer is not waited for.
+_RECENT_DAYS = 14
 
 
 class Given(NamedTuple):
@@ -52,15 +57,38 @@ def given(connection: Connection) -> Given:
     return found
 
 
-def reviewers(connection: Connection) -> set[str]:
-    """The names of all who may answer.
+def reviewers(connection: Connection, now: float) -> set[str]:
+    """The names of those who may answer and do: who answered or held a task in the last `_RECENT_DAYS` days.
 
     Args:
       connection: to read from.
+      now: the time, seconds since the epoch.
     """
     people = sql.table("proofread_persons", sql.column("name"), sql.column("role"))
-    query = sql.select(people.c.name).where(people.c.role.in_(["proofread", "admin"]))
-    return set(connection.execute(query).scalars())
+    may = sql.select(people.c.name).where(people.c.role.in_(["proofread", "admin"]))
+    since = datetime.fromtimestamp(now, timezone.utc) - timedelta(days=_RECENT_DAYS)
+    answered = sql.select(answers.c.person).where(answers.c.at >= since.isoformat(timespec="seconds"))
+    found = {*connection.execute(answered.distinct()).scalars()}
+    return {*connection.execute(may).scalars()} & (found | {each.person for each in living(connection)})
+
+
+def ends_joined_by(connection: Connection, person: str) -> list[Answer]:
+    """What a person answered last about each open loose end, if that was where it goes on; the oldest first.
+
+    Such an answer is for the neurons as they were (`proofreading.answering`).
+
+    Args:
+      connection: to read from.
+      person: who.
+    """
+    given = sql.select(answers.c.task).join_from(answers, tasks).where(answers.c.person == person)
+    given = given.where(tasks.c.state == "open", tasks.c.kind == TaskKind.END.value)
+    given = given.where(answers.c.state == "counted", answers.c.partner.is_not(None)).distinct()
+    latest = []
+    for task in connection.execute(given).scalars().all():
+        mine = [each for each in of_task(connection, int(task)) if each.person == person]
+        latest.append(mine[-1])
+    return sorted((each for each in latest if each.partner is not None), key=lambda each: each.id)
 
 
 def figures(connection: Connection, person: str, day: str) -> dict[str, Any]:

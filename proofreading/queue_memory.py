@@ -78,11 +78,11 @@ class QueueMemory:
         return suits
 
     def undecided(self, person: str, people: set[str], kinds: Collection[TaskKind] | None) -> list[int]:
-        """Tasks that wait though all people have answered, those that were answered longest ago first.
+        """Tasks that wait though all who answer have, those that were answered longest ago first.
 
         Args:
           person: who is to be asked again.
-          people: all who may answer.
+          people: all who answer.
           kinds: only these; None = all.
         """
         found = []
@@ -92,6 +92,22 @@ class QueueMemory:
                 continue
             if kinds is None or entry.candidate.kind in kinds:
                 found.append(number)
+        return found
+
+    def lapsed(self, given: Collection[Answer], kinds: Collection[TaskKind] | None) -> list[int]:
+        """Loose ends of which a person said where they go on, of neurons that have changed since.
+
+        Args:
+          given: what the person said.
+          kinds: only these; None = all.
+        """
+        found = []
+        for each in given if kinds is None or TaskKind.END in kinds else ():
+            entry = self.agenda.entries.get(each.task)
+            if entry is None or entry.is_stale or not entry.is_waiting:
+                continue
+            if self.versions(entry, each.partner) != each.versions:
+                found.append(each.task)
         return found
 
     def handed_out(self, lease: Lease) -> None:
