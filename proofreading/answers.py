@@ -18,7 +18,10 @@ from sqlalchemy import Connection
 
 from proofreading.errors import UnknownError
 from proofreading.queue_tables import answers, comments, leases, tasks
+from proofreading.tables import edits
 from proofreading.tasks import Verdict
+
+_LAST_EDIT = sql.select(sql.func.coalesce(sql.func.max(edits.c.id), 0))
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ def add(connection: Connection, answer: Answer) -> Answer:
     values = {**vars(answer), "verdict": answer.verdict.value}
     del values["id"]
     values["versions"] = json.dumps({str(neuron): version for neuron, version in answer.versions.items()})
+    values["after_edit"] = connection.execute(_LAST_EDIT).scalar_one()
     added = connection.execute(answers.insert().values(values))
     if answer.comment:
         comment(connection, answer.task, answer.person, answer.at, answer.comment)
@@ -223,5 +227,6 @@ def agreeing(given: Iterable[Answer], verdict: Verdict, besides: str = "") -> in
 
 def _answer(row: sql.Row[tuple[object, ...]]) -> Answer:
     values = dict(row._mapping)
+    del values["after_edit"]
     versions = {int(neuron): int(version) for neuron, version in json.loads(values["versions"]).items()}
     return Answer(**{**values, "verdict": Verdict(values["verdict"]), "versions": versions})

@@ -87,6 +87,8 @@ answers = Table(
     Column("state", String(16), nullable=False),
     Column("edit", BigInteger),
     Column("gained_nm", Double, nullable=False),
+    # The last of `edits` when it was written; empty in rows of earlier releases.
+    Column("after_edit", BigInteger),
     CheckConstraint("state IN ('pending', 'counted', 'void')", name="answers_known_state"),
     CheckConstraint("verdict IN ('accept', 'reject', 'unknown', 'skip')", name="answers_known_verdict"),
     Index("answers_by_task", "task"),

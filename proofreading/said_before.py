@@ -72,14 +72,15 @@ def said_before(connection: Connection, rows: Sequence[LogRow]) -> SaidBefore:
     found = [Apart(pair, row.id, f"edit {row.id}") for row in cuts for pair in _parted(row)]
     times, one = [row.at for row in rows], dict[Pair, str]()
     splits = tuple(row.change for row in active if isinstance(row.change, SupervoxelSplit))
-    for task, kind, (a, b), point, at in _rejected(connection):
+    for task, kind, (a, b), point, at, after in _rejected(connection):
         pair = ordered(_part_at(splits, a, point), _part_at(splits, b, point))
         if pair[0] == pair[1]:
             continue
         if kind is TaskKind.MERGER:
             one[pair] = f"task {task}"
         else:
-            found.append(Apart(pair, bisect_right(times, at), f"task {task}"))
+            # Answers of earlier releases do not say after which edit they were given.
+            found.append(Apart(pair, bisect_right(times, at) if after is None else after, f"task {task}"))
     latest = {each.pair: each for each in sorted(found, key=lambda each: each.edit)}
     marks = dict[Pair, bool]()
     for row in active:
@@ -149,16 +150,17 @@ def _part_at(splits: Sequence[SupervoxelSplit], supervoxel: int, point_nm: Point
     return supervoxel
 
 
-def _rejected(connection: Connection) -> list[tuple[int, TaskKind, Pair, Point, str]]:
-    """Tasks about two supervoxels that were settled by a no, where they are, and when that was said."""
+def _rejected(connection: Connection) -> list[tuple[int, TaskKind, Pair, Point, str, int | None]]:
+    """Tasks about two supervoxels that a no settled, where they are, when it was said, after which edit."""
     columns = tasks.c
     points = (columns[name] for name in POINT_NM)
     named = (columns.id, columns.kind, columns.supervoxel_a, columns.supervoxel_b, *points)
-    said = sql.select(*named, sql.func.max(answers.c.at)).join_from(tasks, answers)
+    latest = sql.func.max(answers.c.at), sql.func.max(answers.c.after_edit)
+    said = sql.select(*named, *latest).join_from(tasks, answers)
     said = said.where(columns.state == "settled", columns.verdict == Verdict.REJECT.value)
     said = said.where(columns.supervoxel_b != 0, answers.c.state == "counted")
     found = connection.execute(said.group_by(*named).order_by(columns.id)).all()
     return [
-        (int(row[0]), TaskKind(row[1]), (int(row[2]), int(row[3])), (row[4], row[5], row[6]), row[7])
+        (int(row[0]), TaskKind(row[1]), (int(row[2]), int(row[3])), (row[4], row[5], row[6]), row[7], row[8])
         for row in found
     ]

@@ -264,7 +264,9 @@ def may_answer(database: Database, *names: str) -> None:
 def test_what_nobody_knows_is_asked_again_when_nothing_else_is_left(database: Database) -> None:
     ends = [Candidate(TaskKind.END, (i, 0), (1.0, 1.0, 1.0), 0.25) for i in (3, 7, 9)]
     tasks = opened(database, candidates=ends)
-    may_answer(database, "ada", "bo")
+    may_answer(database, "ada", "bo", "root")
+    (skipped,) = tasks.next("bo")
+    reply(tasks, skipped, Verdict.SKIP, "bo")
     for _ in range(3):
         (held,) = tasks.next("ada")
         reply(tasks, held, Verdict.UNKNOWN)
@@ -297,6 +299,35 @@ def test_one_person_alone_is_not_asked_again_for_a_second_review(database: Datab
     assert not reply(tasks, tasks.next("ada")[0], Verdict.ACCEPT).settled
     assert tasks.next("ada") == []
     assert [each.state for each in tasks.tasks(TaskState.ANSWERED)] == [TaskState.ANSWERED]
+
+
+def test_who_is_not_at_work_is_not_waited_for(database: Database) -> None:
+    ends = [Candidate(TaskKind.END, (3, 0), (1.0, 1.0, 1.0), 0.25)]
+    tasks = opened(database, candidates=ends)
+    may_answer(database, "ada", "bo", "root")
+    for person in ("ada", "bo"):
+        (held,) = tasks.next(person)
+        reply(tasks, held, Verdict.UNKNOWN, person)
+    (held,) = tasks.next("ada")
+    reply(tasks, held, Verdict.UNKNOWN, key="again")
+    much_later = opened(database, lambda: time.time() + 15 * 86400, candidates=ends)
+    assert much_later.next("bo") == [], "nobody was at work these days"
+    (held,) = much_later.next("root")
+    reply(much_later, held, Verdict.UNKNOWN, "root")
+    (held,) = much_later.next("root")
+
+
+def test_who_said_of_another_neuron_where_a_loose_end_goes_on_is_asked_again(database: Database) -> None:
+    candidate = Candidate(TaskKind.END, (3, 0), (1.0, 1.0, 1.0), 0.25)
+    tasks = opened(database, text="reviews: 2", candidates=[candidate])
+    may_answer(database, "ada", "bo", "cy")
+    reply(tasks, tasks.next("cy")[0], Verdict.SKIP, "cy")
+    assert not loose_end_of(tasks, "ada", 8).settled
+    assert tasks.next("ada") == [], "it counts"
+    tasks._state.merge(7, 8, person="bo", client_key="meanwhile")
+    assert not loose_end_of(tasks, "bo", 8).settled
+    assert tasks.next("bo") == []
+    assert loose_end_of(tasks, "ada", 8).settled
 
 
 def test_a_skipped_task_comes_last(database: Database) -> None:
@@ -637,6 +668,16 @@ def test_a_merge_of_people_after_their_no_holds(database: Database) -> None:
     agglomerated_again(database, LATER)
     neuron_of = opened(database)._state.neuron_of
     assert neuron_of(3) == neuron_of(4) == neuron_of(9)
+
+
+def test_what_is_later_than_a_no_is_so_within_a_second(database: Database) -> None:
+    tasks = opened(database, lambda: time.time() + 1)
+    reply(tasks, take(tasks, (3, 4)), Verdict.REJECT)
+    for number, (a, b) in enumerate([(4, 8), (3, 8)]):
+        tasks._state.merge(a, b, person="ada", client_key=f"{number}")
+    agglomerated_again(database, [(1, 2, 0.9), (5, 6, 0.7), (3, 9, 0.6), (8, 9, 0.7)])
+    state = opened(database)._state
+    assert state.base.changes == () and len({state.neuron_of(each) for each in (3, 4, 8, 9)}) == 1
 
 
 def test_what_people_said_is_no_merger_stays_one(database: Database) -> None:
