@@ -80,6 +80,19 @@ def past_answers(
     return [_past_answer(row) for row in rows]
 
 
+def is_named(connection: Connection, edit: int, person: str) -> bool:
+    """Whether an answer that counts names an edit as what it did.
+
+    Args:
+      connection: to read from.
+      edit: its number.
+      person: who made it; nobody else's answers can name it.
+    """
+    given = answers.c
+    named = (given.person == person) & (given.state == "counted") & (given.edit == edit)
+    return bool(connection.execute(sql.select(sql.exists().where(named))).scalar())
+
+
 def _past_answer(row: sql.Row[Any]) -> PastAnswer:
     values = row._mapping
     counts = values["state"] == "counted"

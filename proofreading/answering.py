@@ -14,6 +14,7 @@ from agglomeration.database import DatabaseError
 from configs.errors import ReconstructionError
 from proofreading import answers, leases, task_rows
 from proofreading.accepting import changes_neurons, require_cut, require_partner
+from proofreading.answer_history import is_named
 from proofreading.answers import Answer
 from proofreading.edits import Edit
 from proofreading.errors import ConflictError, LeaseError, UnknownError
@@ -72,7 +73,8 @@ def write_answer(
     if decides and changes_neurons(entry.candidate, given.verdict):
         gained_nm = memory.agenda.gain_of(given.task, given.partner)
         return answers.add(connection, replace(given, state="pending", gained_nm=gained_nm))
-    if cut is not None:
+    # One cut may answer several tasks; what it adds is added once.
+    if cut is not None and not is_named(connection, cut.id, cut.person):
         given = replace(given, gained_nm=memory.agenda.gain_of_cut(cut.neurons_after))
     written = answers.add(connection, given)
     if decides:

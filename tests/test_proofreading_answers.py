@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sql
 from proofreading_cases import agglomerated_in
-from test_proofreading_queue import EDGES, SOMAS, VOXELS, opened, reply, take
+from test_proofreading_queue import EDGES, SOMAS, VOXELS, cut_by_hand, opened, reply, take
 
 from agglomeration.database import Database
 from proofreading.queue_tables import answers as answer_rows
-from proofreading.tasks import TaskState, Verdict
+from proofreading.tasks import Candidate, TaskKind, TaskState, Verdict
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -37,3 +37,19 @@ def test_an_answer_whose_edit_an_earlier_release_made_is_counted(database: Datab
         found = connection.execute(sql.select(answer_rows.c.state, answer_rows.c.edit)).one()
     assert tuple(found) == (("counted", made.id) if settled else ("void", None))
     assert again._state.last_edit == made.id, "nothing is done twice"
+
+
+def test_a_cut_that_answers_several_tasks_gains_once(database: Database) -> None:
+    flags = [Candidate(TaskKind.MERGER, (each, 0), (1.0, 1.0, 1.0), 0.5, {}) for each in (5, 6)]
+    tasks = opened(database, candidates=flags)
+    edit = cut_by_hand(tasks)
+    gained = []
+    for held in tasks.next("ada", 2):
+        done = reply(tasks, held, Verdict.ACCEPT, edit=edit)
+        assert done.settled and done.edit == edit
+        gained.append(done.gained_nm)
+    assert gained[0] > 0 and gained[1] == 0
+    with database.reading() as connection:
+        assert connection.execute(sql.select(sql.func.sum(answer_rows.c.gained_nm))).scalar() == gained[0]
+    tasks._state.undo(edit, person="ada", client_key="undo")
+    assert {tasks.task(each.id).state for each in flags} == {TaskState.OPEN}
