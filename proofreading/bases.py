@@ -26,7 +26,7 @@ from proofreading.base_graph import AcceptedMerges, BaseGraph, base_graph, read_
 from proofreading.edits import read_log
 from proofreading.queue_tables import tasks
 from proofreading.respecting import BaseChange, changes_by
-from proofreading.said_before import said_before
+from proofreading.said_before import PartAt, nowhere, said_before
 
 # Versions of base n are n times this and the number of the last edit: exact in a browser for a million bases.
 FIRST_VERSION = 2**32
@@ -49,12 +49,13 @@ class Base:
     changes: tuple[BaseChange, ...]
 
 
-def open_base(database: Database, run: int) -> Base:
+def open_base(database: Database, run: int, part_at: PartAt = nowhere) -> Base:
     """The base of a finished run.
 
     Args:
       database: the decisions, up to date.
       run: its number.
+      part_at: of a supervoxel that was split.
 
     Raises:
       DatabaseError: the database cannot be read or written.
@@ -70,7 +71,7 @@ def open_base(database: Database, run: int) -> Base:
             before = None if found is None else int(found.number)
             is_known = found is not None and found.run == run
             number = before if before is not None and is_known else _next_number(connection)
-            said = said_before(connection, rows)
+            said = said_before(connection, rows, part_at)
             known = {end for pair in said.one or {} for end in pair}
             there = set(merges.ids[np.isin(merges.ids, np.array(list(known), np.uint64))].tolist())
             changes = changes_by(said, merges.id_a, merges.id_b, merges.certainty, there, merges.somas)

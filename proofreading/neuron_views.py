@@ -20,7 +20,7 @@ from proofreading import supervoxel_facts
 from proofreading.base_graph import FIRST_NEW_ID
 from proofreading.bases import FIRST_VERSION, open_base
 from proofreading.edit_log import EditLog, make_durable
-from proofreading.edits import Edit, Point
+from proofreading.edits import Edit, Point, SupervoxelSplit
 from proofreading.errors import ProofreadingError, UnknownError
 from proofreading.graph import MergeGraph
 from proofreading.migrations import bring_up_to_date
@@ -65,7 +65,7 @@ class NeuronViews:
         make_durable(database)
         bring_up_to_date(database)
         self.run = finished_run(database)
-        self.base = open_base(database, self.run)
+        self.base = open_base(database, self.run, self._part_at)
         self._graph = MergeGraph(self.base.graph)
         # At once: a later agglomeration takes the rows of this one away.
         self._soma_centres = supervoxel_facts.read_soma_centres(database, self.run)
@@ -179,15 +179,11 @@ class NeuronViews:
         """
         with self._lock:
             splits = self._log.replay.splits
-            while supervoxel in splits and self._open_labels is not None:
-                number, split = splits[supervoxel]
-                kept = KeptSplit(number, split, piece_path(self.output_dir, number))
-                if self._voxel_size_nm is None:
-                    self._voxel_size_nm = self.labels().voxel_size_nm
-                try:
-                    supervoxel = part_at(kept, point_nm, self._voxel_size_nm)
-                except PieceError:
+            while supervoxel in splits:
+                part = self._part_at(*splits[supervoxel], point_nm)
+                if part is None:
                     return supervoxel
+                supervoxel = part
         return supervoxel
 
     def is_joined_near(self, supervoxel: int, point_nm: Point) -> bool:
@@ -343,6 +339,18 @@ class NeuronViews:
     def read_labels(self, box: Box) -> np.ndarray:
         """(z, y, x) uint64: supervoxels of a box (absolute), with the parts of those that were split."""
         return edited_labels(self.labels(), box, self.supervoxel_splits())
+
+    def _part_at(self, edit: int, split: SupervoxelSplit, point_nm: Point) -> int | None:
+        """The part of a split supervoxel that is nearest to a point; None where its voxels are not there."""
+        if self._open_labels is None:
+            return None
+        if self._voxel_size_nm is None:
+            self._voxel_size_nm = self.labels().voxel_size_nm
+        try:
+            kept = KeptSplit(edit, split, piece_path(self.output_dir, edit))
+            return part_at(kept, point_nm, self._voxel_size_nm)
+        except PieceError:
+            return None
 
     def _version(self, neuron: int) -> int:
         return self.base.number * FIRST_VERSION + self._log.versions.get(neuron, 0)

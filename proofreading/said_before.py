@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sql
@@ -24,6 +24,9 @@ from agglomeration.tables import POINT_NM
 from proofreading.edits import LogRow, Merge, Pair, Point, SupervoxelSplit, Toggle
 from proofreading.queue_tables import answers, tasks
 from proofreading.tasks import TaskKind, Verdict
+
+# The part of a split (its edit, what it did) that is nearest to a point; None where its voxels are not there.
+PartAt = Callable[[int, SupervoxelSplit, Point], int | None]
 
 
 @dataclass(frozen=True)
@@ -60,20 +63,31 @@ class SaidBefore:
     splits: tuple[SupervoxelSplit, ...] = ()
 
 
-def said_before(connection: Connection, rows: Sequence[LogRow]) -> SaidBefore:
+def nowhere(edit: int, split: SupervoxelSplit, point_nm: Point) -> None:
+    """For splits whose voxels are not there.
+
+    Args:
+      edit: number of a split.
+      split: what it did.
+      point_nm: zyx.
+    """
+
+
+def said_before(connection: Connection, rows: Sequence[LogRow], part_at: PartAt = nowhere) -> SaidBefore:
     """Reads what people said until now.
 
     Args:
       connection: to read from.
       rows: of the log, all of them, in their order.
+      part_at: of a supervoxel that was split.
     """
     active = active_rows(rows)
     cuts = [row for row in active if not isinstance(row.change, Merge)]
     found = [Apart(pair, row.id, f"edit {row.id}") for row in cuts for pair in _parted(row)]
     times, one = [row.at for row in rows], dict[Pair, str]()
-    splits = tuple(row.change for row in active if isinstance(row.change, SupervoxelSplit))
+    numbered = [(row.id, row.change) for row in active if isinstance(row.change, SupervoxelSplit)]
     for task, kind, (a, b), point, at, after in _rejected(connection):
-        pair = ordered(_part_at(splits, a, point), _part_at(splits, b, point))
+        pair = ordered(*(_now_at(numbered, each, point, part_at) for each in (a, b)))
         if pair[0] == pair[1]:
             continue
         if kind is TaskKind.MERGER:
@@ -93,7 +107,7 @@ def said_before(connection: Connection, rows: Sequence[LogRow]) -> SaidBefore:
         one,
         {row.id: ordered(row.change.a, row.change.b) for row in active if isinstance(row.change, Merge)},
         frozenset(pair for pair, is_joined in marks.items() if not is_joined),
-        splits,
+        tuple(split for _, split in numbered),
     )
 
 
@@ -138,15 +152,21 @@ def _parted(row: LogRow) -> set[Pair]:
     return pairs | {ordered(*pair) for pair in change.removed}
 
 
-def _part_at(splits: Sequence[SupervoxelSplit], supervoxel: int, point_nm: Point) -> int:
-    """Of a supervoxel that was split the part one of whose points is nearest to a point; else itself."""
-    for split in splits:
+def _now_at(
+    splits: Sequence[tuple[int, SupervoxelSplit]], supervoxel: int, point_nm: Point, part_at: PartAt
+) -> int:
+    """Of a supervoxel that was split the part at a point, as for tasks (`proofreading.routing`); else itself.
+
+    Where the voxels of a split are not there, it is the part one of whose points is nearest.
+    """
+    for edit, split in splits:
         if split.supervoxel == supervoxel:
             away = [
                 min(math.dist(point, point_nm) for each, point in side if each == supervoxel)
                 for side in (split.side_a, split.side_b)
             ]
-            supervoxel = split.parts[int(away[1] < away[0])].id
+            found = part_at(edit, split, point_nm)
+            supervoxel = split.parts[int(away[1] < away[0])].id if found is None else found
     return supervoxel
 
 

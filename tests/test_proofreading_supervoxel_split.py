@@ -23,7 +23,7 @@ from proofreading.accepting import carry_out
 from proofreading.agenda import Agenda
 from proofreading.answers import Answer
 from proofreading.crossings import joined_crossings
-from proofreading.edits import Kind
+from proofreading.edits import Kind, Point
 from proofreading.errors import ConflictError, ProofreadingError
 from proofreading.graph import new_supervoxel
 from proofreading.lengths import Lengths
@@ -316,25 +316,35 @@ def test_a_part_has_a_place(state: ProofreadingState, tmp_path: Path) -> None:
         assert again.read_labels(Box(tuple(at), tuple(at + 1))).item() == part
 
 
-def test_a_no_about_a_supervoxel_that_was_split_binds_the_part_at_its_point(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("place", "clicked", "part"),
+    # The bridge is thin: nearly all ways from its middle are longer than those from inside the left ball.
+    [(RIGHT, RIGHT, 1), (nm(6, 6, 9), nm(6, 6, 11), 0)],
+)
+def test_a_no_about_a_supervoxel_that_was_split_binds_the_part_at_its_point(
+    tmp_path: Path, place: Point, clicked: Point, part: int
+) -> None:
     state = opened(tmp_path)
-    no = Candidate(TaskKind.JOIN, (3, 9), RIGHT, 0.5)
+    no = Candidate(TaskKind.JOIN, (3, 9), place, 0.5)
     with state.database.writing() as connection:
         task_rows.write(connection, state.run, [no])
         given = Answer(*(1, "key", no.id, "l", "ada", "2026", Verdict.REJECT, {}), *GIVEN)
         answers.add(connection, given)
         answers.settle(connection, no.id, Verdict.REJECT, None)
-    state.split(3, [(3, LEFT)], [(3, RIGHT)], person="ada", client_key="1")
+    state.split(3, [(3, LEFT)], [(3, clicked)], person="ada", client_key="1")
     run = start_run(state.database, "another digest", "", {})
     write_scored_edges(
         state.database, run, scored_edges([(3, 5, 0.9), (3, 7, 0.8), (5, 9, 0.7), (7, 9, 0.6)])
     )
     finish_run(state.database, run)
     again = opened_again(tmp_path)
-    a, b = parts_of(again)
-    assert again.neuron_of(a) == again.neuron_of(5) == again.neuron_of(9)
-    assert again.neuron_of(b) == again.neuron_of(7) != again.neuron_of(9)
-    assert {each.pair for each in again.base.changes} == {(7, 9)}
+    bound, other = parts_of(again)[part], parts_of(again)[1 - part]
+    assert again.now_at(3, place) == bound
+    with_it, without = ((7, 5), (5, 7))[part]
+    assert again.neuron_of(other) == again.neuron_of(with_it) == again.neuron_of(9)
+    assert again.neuron_of(bound) == again.neuron_of(without)
+    assert {each.pair for each in again.base.changes} == {(without, 9)}
+    assert again.neuron_of(bound) != again.neuron_of(9)
 
 
 def opened_again(folder: Path) -> ProofreadingState:
