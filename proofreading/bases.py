@@ -3,7 +3,7 @@
 An agglomeration is a base from when it is opened first. Merges that stand against what people had said
 until then (`proofreading.respecting`) are left out of it for good, with the reason, and asked about as joins:
 so the neurons follow from the base and the log alone, whatever is undone or taken back later. As long as no
-task and no edit is of the new base its changes follow what people go on saying.
+task and no edit is of the new base its changes follow what people go on saying; it is another base then.
 
 Bases count from 0. Versions of neurons count from the base (`FIRST_VERSION`), so that a decision on neurons
 of another agglomeration is a decision on what has changed.
@@ -68,13 +68,15 @@ def open_base(database: Database, run: int, part_at: PartAt = nowhere) -> Base:
             sql.select(tables.bases).where(tables.bases.c.digest == digest)
         ).one_or_none()
         if found is None or not _is_in_use(connection, run):
-            before = None if found is None else int(found.number)
-            is_known = found is not None and found.run == run
-            number = before if before is not None and is_known else _next_number(connection)
             said = said_before(connection, rows, part_at)
             known = {end for pair in said.one or {} for end in pair}
             there = set(merges.ids[np.isin(merges.ids, np.array(list(known), np.uint64))].tolist())
             changes = changes_by(said, merges.id_a, merges.id_b, merges.certainty, there, merges.somas)
+            before, number = None, _next_number(connection)
+            if found is not None:
+                before = int(found.number)
+                is_same = found.run == run and _merges(_read(connection, before)) == _merges(changes)
+                number = before if is_same else number
             values = {"number": number, "run": run, "digest": digest, "edit": len(rows), "at": now()}
             _write(connection, values, changes, before)
         else:
@@ -93,6 +95,11 @@ def _is_in_use(connection: Connection, run: int) -> bool:
     tasks_of = sql.select(sql.exists().where(tasks.c.run == run))
     edits_on = sql.select(sql.exists().where(tables.edits.c.run == run))
     return bool(connection.execute(tasks_of).scalar() or connection.execute(edits_on).scalar())
+
+
+def _merges(changes: Sequence[BaseChange]) -> set[tuple[tuple[int, int], bool]]:
+    """What changes do to the neurons, whatever their reasons."""
+    return {(each.pair, each.joined) for each in changes}
 
 
 def _next_number(connection: Connection) -> int:

@@ -1,7 +1,8 @@
 """Tasks as rows of the table `tasks`, and how those of another agglomeration take their place.
 
 A task that was settled stays so, whatever is found later: it is the answer of a person. One that is found no
-more is retired, and opens again if it is found again. All functions are part of the caller's transaction.
+more is retired, is with nobody from then on, and opens again if it is found again. All functions are part of
+the caller's transaction.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from sqlalchemy import Connection
 
 from agglomeration.rows import replace_rows
 from agglomeration.tables import POINT_NM
-from proofreading.queue_tables import tasks
+from proofreading.queue_tables import leases, tasks
 from proofreading.tasks import Candidate, TaskKind, Verdict
 
 
@@ -73,6 +74,7 @@ def write(connection: Connection, run: int, candidates: Iterable[Candidate]) -> 
     for start in range(0, len(gone), 500):
         part = tasks.c.id.in_(gone[start : start + 500])
         connection.execute(sql.update(tasks).where(part).values(state="retired"))
+        connection.execute(sql.delete(leases).where(leases.c.task.in_(gone[start : start + 500])))
 
 
 def read(connection: Connection, *states: str) -> list[TaskRow]:

@@ -8,10 +8,22 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sql
 from proofreading_cases import agglomerated_in
-from test_proofreading_queue import EDGES, SOMAS, VOXELS, cut_by_hand, opened, reply, take
+from test_proofreading_queue import (
+    EDGES,
+    LATER,
+    SOMAS,
+    VOXELS,
+    agglomerated_again,
+    cut_by_hand,
+    opened,
+    reply,
+    take,
+)
 
 from agglomeration.database import Database
 from proofreading.queue_tables import answers as answer_rows
+from proofreading.queue_tables import tasks as task_rows
+from proofreading.state import ProofreadingState
 from proofreading.tasks import Candidate, TaskKind, TaskState, Verdict
 
 
@@ -53,3 +65,33 @@ def test_a_cut_that_answers_several_tasks_gains_once(database: Database) -> None
         assert connection.execute(sql.select(sql.func.sum(answer_rows.c.gained_nm))).scalar() == gained[0]
     tasks._state.undo(edit, person="ada", client_key="undo")
     assert {tasks.task(each.id).state for each in flags} == {TaskState.OPEN}
+
+
+def test_a_task_that_is_asked_no_more_is_with_nobody(database: Database) -> None:
+    first, second = (Candidate(TaskKind.END, (each, 0), (1.0, 1.0, 1.0), 0.5) for each in (3, 4))
+    assert len(opened(database, candidates=[first, second]).next("ada", 2)) == 2
+    tasks = opened(database, candidates=[second])
+    assert tasks.task(first.id).state is TaskState.RETIRED
+    assert tasks.task(second.id).state is TaskState.LEASED
+    (held,) = opened(database, candidates=[first, second]).next("bo", 2)
+    assert held.task.id == first.id
+
+
+def test_a_base_whose_changes_are_others_has_another_number(database: Database) -> None:
+    """Versions that were seen on the neurons before do not hold for those after."""
+    tasks = opened(database)
+    for key, (a, b) in (("a", (3, 4)), ("b", (8, 9))):
+        reply(tasks, take(tasks, (a, b)), Verdict.REJECT, key=key)
+    agglomerated_again(database, LATER)
+    numbers = []
+    for taken_back in (None, None, "a"):
+        if taken_back:
+            with database.writing() as connection:
+                of_key = answer_rows.c.client_key == taken_back
+                connection.execute(sql.update(answer_rows).where(of_key).values(state="void"))
+                task = sql.select(answer_rows.c.task).where(of_key).scalar_subquery()
+                connection.execute(sql.update(task_rows).where(task_rows.c.id == task).values(state="open"))
+        base = ProofreadingState(database, Path()).base
+        numbers.append(base.number)
+    assert numbers == [1, 1, 2]
+    assert {each.pair for each in base.changes} == {(8, 9)}
