@@ -3,7 +3,8 @@
 Merges are put in from the most certain one down, those that people confirmed first; one that would bring
 together what people said is apart is left out. So the outcome follows from merges and sayings alone, not from
 their order. What the merges of people, made before it was said, would still bring together is parted by the
-cheapest cut of the agglomeration's merges. Later merges of people stand: they knew.
+cheapest cut of the agglomeration's merges. Later merges of people stand: they knew. What one of these can
+have brought together is not parted (`proofreading.overruled`).
 
 Only neurons that hold both supervoxels of a saying are looked at. Pure and in memory.
 """
@@ -11,13 +12,14 @@ Only neurons that hold both supervoxels of a saying are looked at. Pure and in m
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from proofreading.base_graph import FIRST_NEW_ID
 from proofreading.edits import Pair
 from proofreading.min_cut import minimum_cut, weight_of
+from proofreading.overruled import overruled
 from proofreading.said_before import Apart, SaidBefore, ordered
 
 # What cutting a merge of people would cost: more than all of an agglomeration's.
@@ -65,8 +67,9 @@ def changes_by(
     merges = _Merges.of(said, id_a, id_b, certainty)
     left_out: dict[int, str] = {}
     if said.apart:
-        left_out = _against(merges, said, one)
-        left_out |= _against_with_people(merges, said, left_out)
+        standing = replace(said, apart=_standing(merges, said))
+        left_out = _against(merges, standing, one)
+        left_out |= _against_with_people(merges, standing, left_out)
     changes = [BaseChange((int(id_a[row]), int(id_b[row])), False, why) for row, why in left_out.items()]
     known = {pair for pair in one if pair[0] in supervoxels and pair[1] in supervoxels}
     changes += _confirmed(merges, said, {pair: one[pair] for pair in known}, left_out, somas)
@@ -148,6 +151,24 @@ def _routed(said: SaidBefore, merges: Iterable[tuple[int, Sequence[int]]]) -> li
                     at.setdefault(end, []).append(len(found))
                 found.append((row, ordered(new, other)))
     return [each for i, each in enumerate(found) if i not in gone]
+
+
+def _standing(merges: _Merges, said: SaidBefore) -> tuple[Apart, ...]:
+    """What people said is apart and did not overrule by a later merge."""
+    by_people = said.merges or {}
+    if not said.apart or not by_people or max(by_people) <= min(each.edit for each in said.apart):
+        return said.apart
+    pairs, numbers = merges.places(by_people.values()), np.array(list(by_people))
+    component = merges.joined(merges.ends, pairs)
+    apart = merges.places(each.pair for each in said.apart)
+    together = component[apart[:, 0]] == component[apart[:, 1]]
+    concerned = np.unique(component[apart[together, 0]])
+    ends = np.concatenate([merges.ends, pairs])
+    rows = np.column_stack([ends, np.append(np.zeros(len(merges.ends), np.int64), numbers)])
+    rows = rows[np.isin(component[ends[:, 0]], concerned)]
+    sayings = [(a, b, each.edit) for (a, b), each in zip(apart.tolist(), said.apart, strict=True)]
+    is_over = overruled(rows.tolist(), sayings)
+    return tuple(each for each, over in zip(said.apart, is_over, strict=True) if not over)
 
 
 def _against(merges: _Merges, said: SaidBefore, one: Mapping[Pair, str]) -> dict[int, str]:
