@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -593,7 +594,7 @@ def test_another_agglomeration_keeps_the_answers(database: Database) -> None:
 
 def agglomerated_again(database: Database, edges: list[tuple[int, int, float]]) -> None:
     """Another run of the agglomeration, whose rows take the place of those of the one before."""
-    run = start_run(database, f"digest of {edges}", "", {})
+    run = start_run(database, sha256(str(edges).encode()).hexdigest(), "", {})
     write_scored_edges(database, run, scored_edges(edges))
     with database.writing() as connection:
         before = connection.execute(sql.select(tables.somas)).mappings().all()
