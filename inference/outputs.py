@@ -6,6 +6,7 @@ after the finest, and then take their place. The other formats are streamed from
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import shutil
@@ -94,13 +95,17 @@ def unfinished(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.unfinished")
 
 
-def remove_what_kills_left(workspace: Workspace, before: float) -> None:
-    """Removes temporary files in a project's directory that are older than `before` (s since the epoch).
+def remove_what_kills_left(workspace: Workspace, started: float) -> None:
+    """Removes temporary files in a project's directory once its workers have ended.
+
+    Workers of a scheduler go on, perhaps with a piece that another one has done; what they write since the
+    run began stays.
 
     Args:
       workspace: of the project.
-      before: seconds since the epoch; what is younger stays.
+      started: when the run began, seconds since the epoch.
     """
+    before = started if workspace.config.run.scheduler else math.inf
     remove_leftovers(workspace.output, before, besides=(*workspace.volumes_written, _ZARR))
 
 

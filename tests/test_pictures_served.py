@@ -16,6 +16,7 @@ from PIL import Image
 from served_project import OURS, PASSWORD, served
 
 from proofreading.pictures import PictureQueue, routes
+from proofreading.pictures.jobs import JobState
 from proofreading.server.app import make_app
 from proofreading.server.limits import Limits
 from proofreading.server.served import ServedProject
@@ -135,7 +136,7 @@ def test_what_is_refused_has_the_kind_of_its_status(
 
 def test_uploads_that_trickle_hold_no_places(pictures: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     _, queue, app = pictures
-    monkeypatch.setattr(routes, "_SILENT_S", 0.3)
+    monkeypatch.setattr(routes, "_SILENT_S", 2.0)
     cookies = {name: dict(client_of(app, name).cookies) for name in ("worker", "boss")}
 
     async def trickle() -> AsyncIterator[bytes]:
@@ -155,7 +156,8 @@ def test_uploads_that_trickle_hold_no_places(pictures: Any, monkeypatch: pytest.
                 return answer.status_code
 
             slow = [asyncio.create_task(send("worker", trickle())) for _ in range(2)]
-            await asyncio.sleep(0.1)
+            while sum(job.state is JobState.UPLOADING for job in queue.jobs()) < len(slow):
+                await asyncio.sleep(0.01)
             third = await send("worker", png())
             other = await send("boss", png())
             return [third, other, *await asyncio.gather(*slow), await send("worker", png())]
