@@ -23,6 +23,8 @@ export function beginJoin(first, page) {
   const slots = [first ? slotOf(first, first.supervoxels[0]) : {}, {}];
   let active = first ? 1 : 0;
   let isBusy = false;
+  let isSending = false;
+  let turn = Promise.resolve();
 
   const both = () => Boolean(slots[0].neuron && slots[1].neuron);
   const isOne = () => both() && slots[0].neuron.id === slots[1].neuron.id;
@@ -65,8 +67,25 @@ export function beginJoin(first, page) {
   async function commit(force = false) {
     if (!both()) return page.notice("Choose both neurons first.", "warn");
     if (isOne()) return page.notice("These two are one neuron already.", "warn");
+    if (isSending) return;
+    isSending = true;
+    let line = "";
+    await busy(async () => {
+      try {
+        page.done(await page.send("/api/edits/merge", asked(force)));
+      } catch (error) {
+        if (error.kind !== "soma") throw error;
+        line = error.message;
+      }
+    });
+    isSending = false;
+    if (line && (await page.force(line))) return commit(true);
+  }
+
+  /** The merge as it is sent, with the neurons as they are shown. */
+  function asked(force) {
     const [a, b] = slots;
-    const body = {
+    return {
       a: a.supervoxel,
       b: b.supervoxel,
       ...(a.point_nm && { point_a_nm: a.point_nm }),
@@ -75,20 +94,15 @@ export function beginJoin(first, page) {
       key: newKey(),
       force,
     };
-    let line = "";
-    await busy(async () => {
-      try {
-        page.done(await page.send("/api/edits/merge", body));
-      } catch (error) {
-        if (error.kind !== "soma") throw error;
-        line = error.message;
-      }
-    });
-    if (line && (await page.force(line))) return commit(true);
   }
 
-  async function busy(work) {
-    if (isBusy) return;
+  /** One piece of work after the other: none is lost because another is under way. */
+  function busy(work) {
+    turn = turn.then(() => doNow(work));
+    return turn;
+  }
+
+  async function doNow(work) {
     isBusy = true;
     try {
       await work();
