@@ -447,7 +447,11 @@ def test_a_join_of_two_cell_bodies_by_hand_says_why_not_and_is_forced(page: Page
     page.keyboard.press("Escape")
     page.wait_for_selector("#ask:not([open])", state="attached")
     assert owner(page, bodies[0])["id"] != owner(page, bodies[1])["id"] and now(page, "mode") == "hand"
-    page.keyboard.press("Enter")
+    for _ in range(20):
+        page.keyboard.press("Enter")
+        page.wait_for_timeout(500)
+        if page.locator("#ask[open]").count():
+            break
     for words in ("would join two cell bodies", "Two cell bodies in one neuron?"):
         page.wait_for_selector(f"#ask[open]:has-text('{words}')")
         page.keyboard.press("Shift+Tab")
@@ -465,10 +469,13 @@ def test_what_changed_meanwhile_is_shown_again(page: Page) -> None:
     parts = api(page, f"/api/neurons/{about['neurons'][0]}")["supervoxels"]
     other = next(str(block(r, 5)) for r in range(8) if str(block(r, 5)) not in parts + about["supervoxels"])
     body = {"a": about["supervoxels"][0], "b": other, "key": f"meanwhile-{task}"}
+    # The page must not hear of it in another way first.
+    page.route("**/api/progress*", lambda route: route.abort())
     assert api(page, "/api/edits/merge", body)["kind"] == "merge"
     page.wait_for_timeout(170)
     page.keyboard.press("n")
     page.wait_for_selector("#mode-notice:has-text('Shown again')")
+    page.unroute("**/api/progress*")
     assert now(page, "task") == task
     answer(page, "n")
     sent(page)
